@@ -1,1 +1,1 @@
-"""From source text to an image: the Kern compiler, the assembler, the linker, disks, the debugger."""
+"""From source to image: the Kern compiler, the assembler, the linker, disks and the debugger."""

@@ -79,7 +79,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A parsed picture: a word `w` is this instruction when `w & mask == match` (and fields agree)."""
+    """A parsed picture: a word `w` may be this instruction when `w & mask == match`."""
 
     picture: str
     bits: int

@@ -11,7 +11,7 @@ Two rules keep every engine precise:
 
 * whatever can trap comes before the first write (`Trace.finish` refuses anything else), so an
   instruction can always be abandoned and executed again;
-* a `Node` has a width in bits; operands of one operation have equal widths, conditions have width 1.
+* a `Node` has a width in bits; operands of one operation are equally wide, conditions have 1 bit.
 """
 
 from __future__ import annotations
@@ -92,14 +92,14 @@ OPS: dict[str, Op] = _ops(
 
 SLOTS = ("rd", "rs1", "rs2", "rs3", "imm", "rm", "length", "raw")
 """Decoded fields: register numbers, the signed 64-bit immediate (also shift amounts, CSR numbers),
-the rounding mode, the instruction's length in bytes and its raw bits (for illegal-instruction traps)."""
+the rounding mode, the instruction's length in bytes and its raw bits (for `tval` of a trap)."""
 
 Arg = Union["Node", int, str, None]
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A value of the graph. Python operators are the unsigned/wrapping ones; the rest have names."""
+    """A value of the graph. Python operators are the unsigned ones; the rest have names."""
 
     op: str
     args: tuple[Arg, ...]
