@@ -1,0 +1,1 @@
+"""From the AST to the typed tree: names, types, conversions, lowering."""
