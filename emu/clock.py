@@ -1,0 +1,127 @@
+"""Virtual time, in integer picoseconds, and what is to happen later in it.
+
+Time passes in three ways only: instructions retire (each costs the same), an instruction stalls
+the hart for a modelled time, or the hart sleeps and time skips to the next event. Nothing depends
+on the host's clock, so a run repeats exactly.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+PS_PER_NS = 1_000
+PS_PER_US = 1_000_000
+PS_PER_SECOND = 10**12
+TIMEBASE_HZ = 10_000_000
+"""Frequency of mtime, as QEMU's virt machine has it."""
+PS_PER_TICK = PS_PER_SECOND // TIMEBASE_HZ
+
+
+class TimeSource(Protocol):
+    """What makes time pass: the hart."""
+
+    instret: int
+    stall_ps: int
+
+
+class Clock:
+    """The machine's one clock. Without a source (tests of devices alone) only `skip_to` moves
+    it."""
+
+    def __init__(self, ps_per_insn: int = 1_000, source: TimeSource | None = None) -> None:
+        self.ps_per_insn = ps_per_insn
+        self.source = source
+        self._skipped = 0
+
+    def _executed(self) -> int:
+        source = self.source
+        return 0 if source is None else source.instret * self.ps_per_insn + source.stall_ps
+
+    @property
+    def now_ps(self) -> int:
+        """Picoseconds since power-on; never goes back."""
+        return self._skipped + self._executed()
+
+    @property
+    def ticks(self) -> int:
+        """The value of mtime and of the `time` CSR."""
+        return self.now_ps // PS_PER_TICK
+
+    def skip_to(self, at_ps: int) -> None:
+        """Let time pass without work until `at_ps`; a moment in the past changes nothing."""
+        self._skipped += max(0, at_ps - self.now_ps)
+
+    def rebase(self) -> None:
+        """Call just before the source's counters return to zero, so that time does not."""
+        self._skipped += self._executed()
+
+
+@dataclass(order=True)
+class Event:
+    """One entry of the queue, ordered by time and, at equal times, by the order of scheduling."""
+
+    at_ps: int
+    sequence: int
+    callback: Callable[[], None] | None = field(compare=False)
+    timer: bool = field(compare=False, default=False)
+
+    def cancel(self) -> None:
+        """Make sure that the event does not happen; harmless when it already has."""
+        self.callback = None
+
+
+class EventQueue:
+    """What will happen, in order. `on_earlier` is called when an event is scheduled that comes
+    before all others: the machine must stop the hart in time for it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.on_earlier: Callable[[], None] = lambda: None
+        self._heap: list[Event] = []
+        self._sequence = 0
+
+    def schedule(self, at_ps: int, callback: Callable[[], None], *, timer: bool = False) -> Event:
+        """Have `callback` called at `at_ps`, or as soon as possible if that is past. `timer` marks
+        an event that is the guest's own alarm clock and no device's work in progress."""
+        event = Event(at_ps, self._sequence, callback, timer)
+        self._sequence += 1
+        earlier = not self._heap or event < self._heap[0]
+        heapq.heappush(self._heap, event)
+        if earlier:
+            self.on_earlier()
+        return event
+
+    def after(self, delay_ps: int, callback: Callable[[], None]) -> Event:
+        """Schedule `callback` in `delay_ps` from now."""
+        return self.schedule(self.clock.now_ps + delay_ps, callback)
+
+    def next_ps(self) -> int | None:
+        """When the next event is due; None if there is none."""
+        heap = self._heap
+        while heap and heap[0].callback is None:
+            heapq.heappop(heap)
+        return heap[0].at_ps if heap else None
+
+    def work_pending(self) -> bool:
+        """Whether a device still has something to finish (timers do not count)."""
+        return any(event.callback is not None and not event.timer for event in self._heap)
+
+    def run_due(self) -> int:
+        """Call everything that is due by now, in order; returns how many events that were."""
+        count = 0
+        while (at_ps := self.next_ps()) is not None and at_ps <= self.clock.now_ps:
+            event = heapq.heappop(self._heap)
+            callback, event.callback = event.callback, None
+            if callback is not None:
+                callback()
+                count += 1
+        return count
+
+    def clear(self) -> None:
+        """Forget everything (power-on reset)."""
+        for event in self._heap:
+            event.cancel()
+        self._heap.clear()

@@ -1,0 +1,49 @@
+"""The trace of a run: one JSON object a line, in the order in which things happened.
+
+`{"t": picoseconds, "kind": "read" | "write", "dev": …, "off": …, "size": …, "val": …, "what": …}`
+for an access of the hart to a device, `"irq"` for an interrupt line that changed, `"trap"` for a
+trap taken, `"event"` for what a device did by itself. Nothing in it comes from the host, so that
+two runs of the same image on the same input give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from emu.bus import Target
+
+
+class Trace:
+    """Writes lines to `out`; `now` gives the virtual time of each."""
+
+    def __init__(self, out: TextIO, now: Callable[[], int] = lambda: 0) -> None:
+        self._out = out
+        self.now = now
+
+    def _line(self, kind: str, **fields: object) -> None:
+        self._out.write(json.dumps({"t": self.now(), "kind": kind, **fields}) + "\n")
+
+    def access(self, kind: str, target: Target, offset: int, size: int, value: int) -> None:
+        """The hart read or wrote a device."""
+        what = target.describe(offset, size, value)
+        self._line(kind, dev=target.name, off=offset, size=size, val=value, what=what)
+
+    def irq(self, line: str, level: bool) -> None:
+        """An interrupt line of the hart changed."""
+        self._line("irq", line=line, level=int(level))
+
+    def trap(self, cause: int, tval: int, pc: int, handler: int) -> None:
+        """The hart took a trap at `pc` and goes on at `handler`; bit 63 of `cause` is set for an
+        interrupt."""
+        self._line("trap", cause=cause, tval=tval, pc=pc, handler=handler)
+
+    def event(self, device: str, what: str, **fields: object) -> None:
+        """A device did something that is no register access (a command, a packet, a reset)."""
+        self._line("event", dev=device, what=what, **fields)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._out.close()
