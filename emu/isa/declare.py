@@ -5,17 +5,25 @@
         \"\"\"Add; wraps at XLEN.\"\"\"
         m.x[rd] = m.x[rs1] + m.x[rs2]
 
-The body's parameters name the decoded slots it wants (`graph.SLOTS`); it is traced once, here. The
-first line of its docstring is the instruction's description everywhere. The syntax gives the
-assembler and the disassembler their operands: `{rd}` is an integer register, `{rd:f}` a
-floating-point one, `{rd:t}` a tensor register, `{imm}` a number, `{imm:b}` a pc-relative target,
-`{csr}` a CSR and `{rm}` an optional rounding mode.
+The body's parameters name the decoded slots it wants (`graph.SLOTS`; `SLOT_OF_FIELD` says which
+field of the picture fills which slot); it is traced once, here. The first line of its docstring is
+the instruction's description everywhere. A body is an ordinary function: another instruction's body
+may call it, as the C extension's do.
+
+The syntax gives the assembler and the disassembler their operands. `{field}` is an integer register
+or a number, as the field is; a suffix says otherwise:
+
+* `:f` a floating-point register, `:t` a tensor register;
+* `:b` a pc-relative target, `:u` the upper 20 bits (written shifted right by 12);
+* `{csr}` a CSR, `{pred}` and `{succ}` fence sets, `{field}` a descriptor's field;
+* `{rm}` an optional rounding mode, dynamic unless written; `{rm:e}` one for an exact conversion,
+  round-to-nearest-even unless written.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from emu.isa import graph
@@ -23,13 +31,31 @@ from emu.isa.encoding import Encoding, parse
 
 SLOT_OF_FIELD = {
     "rd": "rd", "rs1": "rs1", "rs2": "rs2", "rs3": "rs3", "rm": "rm",
-    "imm": "imm", "uimm": "imm", "nzimm": "imm", "nzuimm": "imm", "shamt": "imm", "csr": "imm",
+    "td": "rd", "ts1": "rs1", "ts2": "rs2", "zimm": "rs1", "field": "imm", "csr": "imm",
+    "imm": "imm", "uimm": "imm", "nzimm": "imm", "nzuimm": "imm", "shamt": "imm",
 }  # fmt: skip
+"""Fields not named here (aq, rl, and a fence's) have no slot: they change nothing on one hart."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The words `w` with `w & mask == match`."""
+
+    mask: int
+    match: int
+
+    def implies(self, other: Pattern) -> bool:
+        """Whether every word of this pattern is one of `other`'s."""
+        return other.mask & ~self.mask == 0 and self.match & other.mask == other.match
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: its encoding, its syntax, its description and the trace of its body."""
+    """One instruction: its encoding, its syntax, its description and the trace of its body.
+
+    `exclusions` are words inside the encoding that are not this instruction (reserved, or another
+    one); there are at most two.
+    """
 
     mnemonic: str
     extension: str
@@ -37,33 +63,35 @@ class Instruction:
     syntax: str
     doc: str
     steps: tuple[graph.Node, ...]
-    constraint: Callable[[dict[str, int]], bool] | None = None
+    exclusions: tuple[Pattern, ...] = ()
 
     @property
     def length(self) -> int:
         """Size in bytes."""
         return self.encoding.bits // 8
 
+    @property
+    def pattern(self) -> Pattern:
+        """The words that may be this instruction, before exclusions."""
+        return Pattern(self.encoding.mask, self.encoding.match)
+
     def matches(self, word: int) -> bool:
-        """Whether the low bits of `word` encode this instruction, constraints included."""
-        e = self.encoding
-        if word & e.mask != e.match:
+        """Whether the low bits of `word` encode this instruction, exclusions considered."""
+        if word & self.encoding.mask != self.encoding.match:
             return False
-        values = {f.name: f.extract(word) for f in e.fields}
-        if any(f.nonzero and values[f.name] == 0 for f in e.fields):
-            return False
-        return self.constraint is None or self.constraint(values)
+        return all(word & p.mask != p.match for p in self.exclusions)
 
 
 TABLE: dict[str, Instruction] = {}
 
 
 def _overlaps(a: Instruction, b: Instruction) -> bool:
-    """Two encodings overlap when no fixed bit tells them apart and neither is a special case."""
-    if a.length != b.length or a.constraint or b.constraint:
-        return False
+    """Whether some word is both; what the fixed bits of both leave must not be excluded by one."""
     common = a.encoding.mask & b.encoding.mask
-    return (a.encoding.match ^ b.encoding.match) & common == 0
+    if a.length != b.length or (a.encoding.match ^ b.encoding.match) & common:
+        return False
+    both = Pattern(a.encoding.mask | b.encoding.mask, a.encoding.match | b.encoding.match)
+    return not any(both.implies(excluded) for excluded in a.exclusions + b.exclusions)
 
 
 def _add(instruction: Instruction, others: Iterable[Instruction]) -> None:
@@ -75,25 +103,49 @@ def _add(instruction: Instruction, others: Iterable[Instruction]) -> None:
     TABLE[instruction.mnemonic] = instruction
 
 
+def _exclusions(encoding: Encoding, never: Mapping[str, tuple[int, ...]]) -> tuple[Pattern, ...]:
+    """The words whose `nz` immediate is zero or whose named field has a value of `never`."""
+    patterns = [
+        Pattern(f.mask | encoding.mask, encoding.match) for f in encoding.fields if f.nonzero
+    ]
+    for name, values in never.items():
+        field = encoding.field(name)
+        if field is None:
+            raise ValueError(f"the encoding '{encoding.picture}' has no field '{name}'")
+        mask = field.mask | encoding.mask
+        patterns += [Pattern(mask, field.insert(value) | encoding.match) for value in values]
+    return tuple(patterns)
+
+
 def insn(
     picture: str,
     syntax: str,
     *,
-    where: Callable[[dict[str, int]], bool] | None = None,
+    never: Mapping[str, tuple[int, ...]] | None = None,
+    doc: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare an instruction; `where` restricts field values (C's reserved encodings)."""
+    """Declare an instruction.
+
+    `never` gives, by field, the values that make a word of this picture something else: reserved,
+    or another instruction. `doc` stands in for the body's docstring where one body serves several
+    declarations. Raises ValueError, at import, for an encoding that overlaps another.
+    """
 
     def declare(body: Callable[..., None]) -> Callable[..., None]:
+        encoding = parse(picture)
         slots = tuple(inspect.signature(body).parameters)[1:]
+        unfilled = set(slots) - {SLOT_OF_FIELD.get(f.name) for f in encoding.fields}
+        if unfilled - {"raw", "length"}:
+            raise ValueError(f"'{syntax}' has no field for {sorted(unfilled)}")
         _add(
             Instruction(
                 mnemonic=syntax.split()[0],
                 extension=body.__module__.rpartition(".")[2],
-                encoding=parse(picture),
+                encoding=encoding,
                 syntax=syntax,
-                doc=(inspect.getdoc(body) or "").split("\n")[0],
+                doc=doc or (inspect.getdoc(body) or "").split("\n")[0],
                 steps=graph.trace(body, slots),
-                constraint=where,
+                exclusions=_exclusions(encoding, never or {}),
             ),
             TABLE.values(),
         )

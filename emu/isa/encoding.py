@@ -1,9 +1,10 @@
 """Encodings as pictures: `"imm[11:0] rs1 000 rd 0010011"` is an I-type instruction, bit 31 first.
 
-A picture is a row of tokens. Digits are fixed bits; a bare name is a register field (five bits, or
-three for the primed registers of the C extension, `rd'`, which name x8 to x15); `name[hi:lo|bit]`
-scatters an immediate, its bits listed from the most significant end of the field. The immediate's
-name says how it reads: `imm` is signed, `uimm` unsigned, and the forms with `nz` are never zero.
+A picture is a row of tokens. Digits are fixed bits; a bare name is a field as wide as `WIDTHS` says
+(five bits for a register, or three for the primed registers of the C extension, `rd'`, which name
+x8 to x15); `name[hi:lo|bit]` scatters an immediate, its bits listed from the most significant end
+of the field. The immediate's name says how it reads: `imm` is signed, `uimm` and `shamt` unsigned,
+and the forms with `nz` are never zero.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-REGISTER_FIELDS = {"rd": "rd", "rs1": "rs1", "rs2": "rs2", "rs3": "rs3"}
-OTHER_FIELDS = {"rm": 3, "aq": 1, "rl": 1}
-IMMEDIATES = ("imm", "uimm", "nzimm", "nzuimm")
+WIDTHS = {
+    "rd": 5, "rs1": 5, "rs2": 5, "rs3": 5,  # integer or floating-point registers
+    "td": 4, "ts1": 4, "ts2": 4,  # tensor registers
+    "csr": 12, "zimm": 5, "field": 5,
+    "rm": 3, "aq": 1, "rl": 1, "fm": 4, "pred": 4, "succ": 4,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Field:
         )
         return low <= value < high and value % self.align == 0
 
+    @property
+    def mask(self) -> int:
+        """The word's bits that belong to this operand."""
+        return sum(((1 << p.width) - 1) << p.low for p in self.pieces)
+
     def insert(self, value: int) -> int:
         """The word's bits that encode `value`, which must fit."""
         if self.primed:
@@ -88,6 +97,7 @@ class Encoding:
     fields: tuple[Field, ...]
 
     def field(self, name: str) -> Field | None:
+        """The field of that name, if the picture has one."""
         return next((f for f in self.fields if f.name == name), None)
 
 
@@ -126,8 +136,11 @@ def parse(picture: str) -> Encoding:
             immediates.setdefault(part.name, []).append(part)
         else:
             primed = token.endswith("'")
-            width = 3 if primed else OTHER_FIELDS.get(token, 5)
-            fields.append(Field(token.rstrip("'"), (Piece(low, width, 0),), primed=primed))
+            name = token.rstrip("'")
+            if name not in WIDTHS:
+                raise ValueError(f"the encoding '{picture}' has the unknown field '{token}'")
+            width = 3 if primed else WIDTHS[name]
+            fields.append(Field(name, (Piece(low, width, 0),), primed=primed))
             low += width
     if low not in (16, 32):
         raise ValueError(f"the encoding '{picture}' has {low} bits, not 16 or 32")

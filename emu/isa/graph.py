@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Union
 
+from emu.isa.fpops import check
+
 
 @dataclass(frozen=True)
 class Op:
@@ -259,8 +261,17 @@ class Trace:
         self.step("fp_check", (), 0)
 
     def fp(self, name: str, width: int, *operands: Node, rm: Node | None = None) -> Node:
-        """A floating-point operation such as 'f64.add'; see `emu.cpu.softfloat` for the names."""
+        """A floating-point operation such as 'f64.add', one of `fpops.FP_OPS`."""
+        check(name, width, operands, rounds=rm is not None)
         return self.step("fp", (name, rm, *operands), width)
+
+    def reserve(self, address: Node) -> None:
+        """Take the reservation of LR on `address`."""
+        self.step("reserve", (address,), 0)
+
+    def reserved(self, address: Node, size: int) -> Node:
+        """Whether the reservation covers `size` bytes at `address` (1 bit); gives it up."""
+        return self.step("reserved", (address, const(size)), 1)
 
     def system(self, name: str, *operands: Node | int | str) -> Node:
         """Call the hart's method `name`; what it does and when it traps is written there, once."""
