@@ -8,8 +8,8 @@ Repository (E. Alpaydin, C. Kaynak, 1998; CC BY 4.0), 1,797 images of 8 by 8 pix
 
 The network is a small LeNet: two 3x3 convolutions, each followed by ReLU, a 2x2 max pooling behind
 the second, then two fully connected layers and a softmax. It is trained with Adam on
-cross-entropy, in NumPy alone, so that every number here can be read; the seed makes it repeatable.
-Read `train` first; a layer is a pair of functions, forward and backward, over NHWC-free NCHW arrays.
+cross-entropy, in NumPy alone, so that every step can be read; the seed makes it repeatable. Read
+`train` first, then `step`, which holds the network and its gradient; images are NCHW arrays.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LEARNING_RATE = 2e-3
 
 
 def load_split() -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Images (n, 1, 8, 8) scaled to 0..1 and labels: training, held back, in scikit-learn's order."""
+    """Images (n, 1, 8, 8) scaled to 0..1, then labels: each training, held back."""
     digits = load_digits()
     images = (digits.images / 16.0).astype(np.float32)[:, None]
     split = train_test_split(
@@ -126,7 +126,9 @@ def export(p: Parameters) -> onnx.ModelProto:
     """The network as an ONNX graph; the batch is a free dimension."""
     conv_attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
     nodes = [
-        helper.make_node("Conv", ["image", "conv1.weight", "conv1.bias"], ["c1"], **conv_attributes),
+        helper.make_node(
+            "Conv", ["image", "conv1.weight", "conv1.bias"], ["c1"], **conv_attributes
+        ),
         helper.make_node("Relu", ["c1"], ["a1"]),
         helper.make_node("Conv", ["a1", "conv2.weight", "conv2.bias"], ["c2"], **conv_attributes),
         helper.make_node("Relu", ["c2"], ["a2"]),
