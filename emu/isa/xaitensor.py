@@ -4,16 +4,15 @@ A tensor register holds a descriptor: base address, element type, dims and strid
 work from memory to memory over descriptors; each checks everything before it writes, so it
 completes or traps and can be executed again.
 
-**The seam.** Every body makes one call, `m.system("tensor", mnemonic, operands...)`, the operands in
-the order of the syntax less the destination of `tget`: tensor registers and descriptor fields as
-numbers, integer registers as their values (an address of an attribute block, 0 for none).
+**The seam.** Every body makes one call, `m.system("tensor", mnemonic, operands...)`, the operands
+in the order of the syntax less the destination of `tget`: tensor registers and descriptor fields
+as numbers, integer registers as their values (an address of an attribute block, 0 for none).
 """
 
 from __future__ import annotations
 
 from emu.isa.declare import insn
 from emu.isa.graph import Node, Trace
-
 
 # --- funct3 000: descriptors --------------------------------------------------------------------
 
