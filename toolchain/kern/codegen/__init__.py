@@ -1,0 +1,27 @@
+"""Code generation: a typed tree becomes LLVM IR with debug information, as text.
+
+Read `layout` (how types are represented), `ir` (how instructions are written), `function` (what
+every emitter works with), then the emitters by subject: `objects`, `arithmetic`, `control`,
+`containers`, `text`, `intrinsics`. Importing them registers them.
+"""
+
+from __future__ import annotations
+
+from toolchain.kern import typed
+from toolchain.kern.codegen import (  # noqa: F401  (registers the emitters)
+    arithmetic,
+    containers,
+    control,
+    intrinsics,
+    objects,
+    text,
+)
+from toolchain.kern.codegen.module import ModuleEmitter
+from toolchain.kern.codegen.registry import check_complete
+
+check_complete()
+
+
+def generate(program: typed.Program, *, optimised: bool = True, tests: bool = False) -> str:
+    """The LLVM module of a program, with its tests in place of its entry when `tests` is set."""
+    return ModuleEmitter(program, optimised=optimised, tests=tests).emit()
