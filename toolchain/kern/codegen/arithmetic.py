@@ -113,9 +113,7 @@ def _divide(f: FunctionEmitter, op: str, left: Value, right: Value, type_: types
     return f.select(negates, special, quotient)
 
 
-def _compare(
-    f: FunctionEmitter, op: str, left: Value, right: Value, type_: types.Type
-) -> Value:
+def _compare(f: FunctionEmitter, op: str, left: Value, right: Value, type_: types.Type) -> Value:
     if isinstance(type_, types.Float):
         return f.compare(f"fcmp {'une' if op == 'ne' else 'o' + op}", left, right)
     if isinstance(type_, types.Str | types.Slice):

@@ -74,9 +74,7 @@ class _Ring:
     def wrapped(self, index: Value) -> Value:
         """`index` (below twice the length) modulo the length."""
         f, length = self.f, int_const(self.type.length)
-        return f.select(
-            f.compare("icmp uge", index, length), f.binary("sub", index, length), index
-        )
+        return f.select(f.compare("icmp uge", index, length), f.binary("sub", index, length), index)
 
     def entry(self, k: Value) -> Value:
         """The address of the k-th oldest entry."""

@@ -139,9 +139,7 @@ def _sub_slice(f: FunctionEmitter, node: typed.SubSlice) -> Value:
     base, low, high = f.value(node.base), f.value(node.low), f.value(node.high)
     length = f.extract(base, 1, "i64")
     # unsigned comparisons make negative bounds large
-    bad = f.binary(
-        "or", f.compare("icmp ugt", low, high), f.compare("icmp ugt", high, length)
-    )
+    bad = f.binary("or", f.compare("icmp ugt", low, high), f.compare("icmp ugt", high, length))
     f.guard(bad, lambda: f.panic_with("panic_slice", low, high, length))
     size = types.size_of(node.type.element) if isinstance(node.type, types.Slice) else 1
     first = f.index(f.extract(base, 0, "ptr"), low, size)
