@@ -61,6 +61,7 @@ supervisor_start:
         la      t0, trap_vector
         csrw    stvec, t0
         call    kernel_main             # kernel_main(hart number, device tree)
+        call    kern_main               # the statements of main.kern; does not return
 park:
         wfi
         j       park
