@@ -1,0 +1,7 @@
+"""The native engine: an interpreter emitted as machine code from the instruction table.
+
+Read `layout` (what emitted code shares with Python), `handler` (how one instruction is put
+together), `readings` and `floating` (what each operation of the graph means in LLVM), `decoder`
+and `interpreter` (the whole module), then `engine` (what Python does when emitted code returns).
+docs/cpu.md explains the technique with a picture.
+"""

@@ -1,0 +1,67 @@
+"""The decoded instructions: which physical page of code has which page of records.
+
+Python only hands out pages of records and enters them in the fetch buffer; emitted code fills them
+as it executes. A page of records belongs to one physical page. When FENCE.I (or a change of
+breakpoints) has started a new generation, its records are cleared before it is entered again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Iterable
+
+from emu.cpu.native.layout import PAGE_STRIDE, RECORD_SIZE, RECORDS, Handler
+from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, State
+
+CAPACITY = 2048
+"""Pages of records: 8 MiB of guest code, at 64 MiB of host addresses; only those in use cost."""
+
+_MASK = (1 << 64) - 1
+
+
+class CodePages:
+    """Pages of records for one hart."""
+
+    def __init__(self, state: State, capacity: int = CAPACITY) -> None:
+        self._state, self._capacity = state, capacity
+        self._pool = mmap.mmap(-1, capacity * PAGE_STRIDE)
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._pool))
+        self._slots: dict[int, int] = {}
+        self._generations: dict[int, int] = {}
+
+    def enter(self, vaddr: int, host: int, breakpoints: Iterable[int]) -> None:
+        """Put the page of `vaddr`, whose code lies at the host address `host` of its first byte,
+        into the fetch buffer, with a BREAK at each of the `breakpoints` on it."""
+        slot = self._slots.get(host)
+        if slot is None:
+            slot = self._new_slot(host)
+        if self._generations.get(slot) != self._state.code_generation:
+            self._clear(slot)
+        page = vaddr & -PAGE_SIZE
+        for address in breakpoints:
+            if address & -PAGE_SIZE == page:
+                self._mark(slot, (address - page) // 2, Handler.BREAK)
+        records = self._address + slot * PAGE_STRIDE
+        entry = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
+        tlb = self._state.fetch_tlb
+        tlb[entry] = page | self._state.fetch_context
+        tlb[entry + 1] = (records - page * RECORD_SIZE // 2) & _MASK
+        tlb[entry + 2] = (host - page) & _MASK
+
+    def _new_slot(self, host: int) -> int:
+        if len(self._slots) == self._capacity:  # rare: begin again with an empty pool
+            self._slots.clear()
+            self._state.flush_code()
+        slot = self._slots[host] = len(self._slots)
+        return slot
+
+    def _clear(self, slot: int) -> None:
+        ctypes.memset(self._address + slot * PAGE_STRIDE, 0, RECORDS * RECORD_SIZE)
+        for guard in (RECORDS, RECORDS + 1):
+            self._mark(slot, guard, Handler.PAGE_END)
+        self._generations[slot] = self._state.code_generation
+
+    def _mark(self, slot: int, record: int, handler: Handler) -> None:
+        at = slot * PAGE_STRIDE + record * RECORD_SIZE
+        self._pool[at : at + 2] = int(handler).to_bytes(2, "little")

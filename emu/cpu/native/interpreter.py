@@ -1,0 +1,187 @@
+"""The interpreter's module: a handler for every instruction, and the few functions around them.
+
+    run(state)   execute until an exit: BUDGET, or an instruction that Python must deal with
+
+Handlers call each other and never return; `run` enters through `enter`, which every jump between
+pages uses, and an `exit_*` function ends the chain of tail calls by returning, to `run`.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from emu.cpu.native.decoder import emit_fill, emit_identify
+from emu.cpu.native.floating import NATIVE_FLOAT, enter_float, leave_float
+from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
+from emu.cpu.native.layout import FIRST_INSTRUCTION, RECORD_SCALE, Handler
+from emu.cpu.native.readings import perform
+from emu.cpu.state import PAGE_SIZE, Exit, State
+from emu.isa import TABLE, Instruction
+
+RUN = ir.FunctionType(ir.VoidType(), [PTR])
+
+
+def build() -> ir.Module:
+    """The module for the whole table as it stands."""
+    module = ir.Module("interpreter")
+    handlers = number_handlers()
+    names = {
+        Handler.UNDECODED: "decode",
+        Handler.PAGE_END: "enter",
+        Handler.BREAK: "exit_break",
+        Handler.SLOW: "exit_slow",
+        Handler.STRADDLE: "straddle",
+    }
+    functions = [_handler(module, names[Handler(n)]) for n in range(FIRST_INSTRUCTION)]
+    for instruction, number in handlers.items():
+        if number != Handler.SLOW:
+            functions.append(_handler(module, f"insn_{instruction.mnemonic}"))
+            perform(Frame(functions[-1], instruction.length), instruction.steps)
+    table = _table(module, functions)
+    for why in Exit:
+        _emit_exit(_handler(module, f"exit_{why.name.lower()}"), why)
+    _emit_enter(_handler(module, "enter"))
+    identify, fill = emit_identify(module, handlers), emit_fill(module, handlers)
+    _emit_decode(_handler(module, "decode"), identify, fill)
+    _emit_straddle(_handler(module, "straddle"), identify, fill)
+    _emit_run(module, table)
+    return module
+
+
+def number_handlers() -> dict[Instruction, int]:
+    """The handler of every instruction of the table; SLOW where native code has none."""
+    numbers: dict[Instruction, int] = {}
+    following = FIRST_INSTRUCTION
+    for instruction in TABLE.values():
+        if is_native(instruction):
+            numbers[instruction] = following
+            following += 1
+        else:
+            numbers[instruction] = Handler.SLOW
+    return numbers
+
+
+def is_native(instruction: Instruction) -> bool:
+    """Whether there is a handler: system calls and most conversions are the reference engine's."""
+    return not any(
+        step.op == "system" or (step.op == "fp" and step.args[0] not in NATIVE_FLOAT)
+        for step in instruction.steps
+    )
+
+
+def _handler(module: ir.Module, name: str) -> ir.Function:
+    """The handler's function, declared if it is not yet."""
+    function = module.globals.get(name) or ir.Function(module, HANDLER, name)
+    function.calling_convention = CONVENTION
+    return function
+
+
+def _table(module: ir.Module, functions: list[ir.Function]) -> ir.GlobalVariable:
+    kind = ir.ArrayType(PTR, len(functions))
+    table = ir.GlobalVariable(module, kind, "handlers")
+    table.linkage, table.global_constant = "internal", True
+    table.initializer = ir.Constant(kind, functions)
+    return table
+
+
+def _emit_exit(function: ir.Function, why: Exit) -> None:
+    """Return from the chain: `record` is the address that missed, in the exits that have one."""
+    f = Frame(function, 0)
+    f.store("exit_code", i64(why))
+    f.store("exit_info", f.builder.ptrtoint(f.record, LONG))
+    f.store("pc", f.pc)
+    done = f.builder.sub(f.load("budget"), f.count)
+    f.store("instret", f.builder.add(f.load("instret"), done))
+    f.store("budget", f.count)
+    f.builder.ret_void()
+
+
+def _emit_enter(function: ir.Function) -> None:
+    """Go on at `pc`, whatever page it is on; `record` is not looked at."""
+    f = Frame(function, 0)
+    b = f.builder
+    done, more, hit, miss = (function.append_basic_block(n) for n in ("done", "more", "hit", "miss"))
+    b.cbranch(b.icmp_unsigned("==", f.count, i64(0)), done, more)
+    b.position_at_end(done)
+    f.leave(Exit.BUDGET)
+    b.position_at_end(more)
+    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
+    b.cbranch(is_hit, hit, miss)
+    b.position_at_end(miss)
+    f.leave(Exit.FETCH_MISS, f.pc)
+    b.position_at_end(hit)
+    addend = b.load(f.at(entry, i64(8)), typ=LONG)
+    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), addend), PTR)
+    f.dispatch(record, f.pc, f.count)
+
+
+def _code_pointer(f: Frame, pc: ir.Value) -> ir.Value:
+    """Host address of the code at `pc`, or bail so that the fetch buffer gets its page."""
+    is_hit, entry = f.fetch_entry(pc, "is_hit")
+    f.bail_if(f.builder.not_(is_hit), Exit.FETCH_MISS, pc)
+    addend = f.builder.load(f.at(entry, i64(16)), typ=LONG)
+    return f.builder.inttoptr(f.builder.add(pc, addend), PTR)
+
+
+def _emit_decode(function: ir.Function, identify: ir.Function, fill: ir.Function) -> None:
+    """Decode the instruction at `pc` into its record, then execute the record."""
+    f = Frame(function, 0)
+    b = f.builder
+    code = _code_pointer(f, f.pc)
+    low = b.zext(b.load(code, typ=HALF, align=1), WORD)
+    is_long = b.icmp_unsigned("==", b.and_(low, ir.Constant(WORD, 3)), ir.Constant(WORD, 3))
+    at_end = b.icmp_unsigned("==", b.and_(f.pc, i64(PAGE_SIZE - 1)), i64(PAGE_SIZE - 2))
+    straddles, inside = (function.append_basic_block(n) for n in ("straddles", "inside"))
+    wide, known = (function.append_basic_block(n) for n in ("wide", "known"))
+    b.cbranch(b.and_(is_long, at_end), straddles, inside)
+    b.position_at_end(straddles)
+    b.store(ir.Constant(HALF, Handler.STRADDLE), f.record)
+    f.call("straddle", f.record, f.pc, f.count)
+    b.position_at_end(inside)
+    b.cbranch(is_long, wide, known)
+    b.position_at_end(wide)
+    both = b.load(code, typ=WORD, align=1)
+    b.branch(known)
+    b.position_at_end(known)
+    word = b.phi(WORD)
+    word.add_incoming(low, inside)
+    word.add_incoming(both, wide)
+    number = b.call(identify, [word])
+    b.call(fill, [f.record, word, number])
+    b.store(b.trunc(number, HALF), f.record)
+    f.dispatch(f.record, f.pc, f.count)
+
+
+def _emit_straddle(function: ir.Function, identify: ir.Function, fill: ir.Function) -> None:
+    """Execute an instruction whose second half is on the next page.
+
+    What that page holds depends on the translation in force, so the record, which belongs to the
+    physical first page, keeps saying STRADDLE and is filled each time.
+    """
+    f = Frame(function, 0)
+    b = f.builder
+    halves = [
+        b.zext(b.load(_code_pointer(f, pc), typ=HALF, align=1), WORD)
+        for pc in (f.pc, b.add(f.pc, i64(2)))
+    ]
+    word = b.or_(halves[0], b.shl(halves[1], ir.Constant(WORD, 16)))
+    number = b.call(identify, [word])
+    b.call(fill, [f.record, word, number])
+    entry = f.at(f.table, b.shl(b.zext(number, LONG), i64(3)))
+    f.tail(b.load(entry, typ=HANDLER.as_pointer()), f.record, f.pc, f.count)
+
+
+def _emit_run(module: ir.Module, table: ir.GlobalVariable) -> None:
+    """`run(state)`, with the C calling convention and the host's FP control put aside meanwhile."""
+    function = ir.Function(module, RUN, "run")
+    b = ir.IRBuilder(function.append_basic_block())
+    (state,) = function.args
+    host_control = enter_float(b)
+    words = [b.load(_member(b, state, n), typ=LONG) for n in ("pc", "budget")]
+    b.call(_handler(module, "enter"), [state, state, *words, table], cconv=CONVENTION)
+    leave_float(b, host_control, _member(b, state, "fflags"))
+    b.ret_void()
+
+
+def _member(b: ir.IRBuilder, state: ir.Value, name: str) -> ir.Value:
+    return b.gep(state, [i64(State.offset(name))], source_etype=BYTE)

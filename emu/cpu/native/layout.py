@@ -1,0 +1,38 @@
+"""What emitted code and Python agree on beside `State`: decoded instructions and their pages.
+
+A physical page of code is decoded into a `page` of records, one for every two bytes, so that the
+next instruction's record is at a fixed distance and no lookup is needed inside a page. Two guard
+records behind the last one send execution that runs off the page back through the fetch buffer.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from emu.cpu.state import PAGE_SIZE
+
+RECORD_SIZE = 16
+"""Bytes of a record: handler u16, rd u8, rs1 u8, rs2 u8, rs3 u8, rm u8, unused u8, imm i64."""
+
+OFFSETS = {"rd": 2, "rs1": 3, "rs2": 4, "rs3": 5, "rm": 6, "imm": 8}
+"""Where a record holds the operand slots of `emu.isa.graph.SLOTS`."""
+
+RECORDS = PAGE_SIZE // 2
+RECORD_SCALE = RECORD_SIZE // 2
+"""How many bytes the record pointer moves when pc moves by one."""
+
+PAGE_STRIDE = (RECORDS + 2) * RECORD_SIZE + 32
+"""Bytes between two pages of records; no power of two, so pages do not compete for cache sets."""
+
+
+class Handler(IntEnum):
+    """The handlers that belong to no instruction; the table's follow, from FIRST_INSTRUCTION."""
+
+    UNDECODED = 0  # a zeroed record: decode it
+    PAGE_END = 1  # a guard: go on through the fetch buffer
+    BREAK = 2  # there may be a breakpoint here
+    SLOW = 3  # the reference engine executes whatever stands here
+    STRADDLE = 4  # half of the instruction lies on the next virtual page: decode it every time
+
+
+FIRST_INSTRUCTION = len(Handler)
