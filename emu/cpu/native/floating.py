@@ -4,8 +4,8 @@
 other name has no native handler. Four things make the host's result RISC-V's:
 
 * `run` sets the host's rounding to nearest-even with all exceptions masked and no flags raised, and
-  adds the flags it finds afterwards to `fflags`; operations are LLVM's *constrained* ones, which are
-  neither folded nor moved, so exactly the guest's operations raise flags;
+  adds the flags it finds afterwards to `fflags`; operations are LLVM's *constrained* ones, which
+  are neither folded nor moved, so exactly the guest's operations raise flags;
 * another rounding mode bails;
 * a NaN that comes out is replaced by the canonical one, except where x86 and RISC-V differ in the
   flags as well: then the instruction bails, having raised no flag the reference does not;
@@ -26,7 +26,7 @@ from emu.cpu.jit import host_architecture
 from emu.cpu.native.handler import BIT, LONG, PTR, WORD, Frame, i64
 from emu.isa.fpops import FP_OPS
 
-_ALL_MASKED = 0x1F80
+_ALL_MASKED, _NONE = 0x1F80, ir.Constant(WORD, 0)
 _FLAGS = ((0x01, 16), (0x04, 8), (0x08, 4), (0x10, 2), (0x20, 1))
 """MXCSR's exception bits and RISC-V's: invalid, divide by zero, overflow, underflow, inexact."""
 
@@ -48,7 +48,7 @@ class Float:
         return f"f{self.bits}"
 
     @property
-    def int(self) -> ir.IntType:
+    def integer(self) -> ir.IntType:
         """The integer type of the same size."""
         return ir.IntType(self.bits)
 
@@ -66,7 +66,7 @@ class Float:
         return self.infinity | 1 << (self.fraction - 1)
 
     def constant(self, bits: int) -> ir.Constant:
-        return ir.Constant(self.int, bits)
+        return ir.Constant(self.integer, bits)
 
 
 F32 = Float(32, 23, ir.FloatType())
@@ -105,7 +105,9 @@ def leave_float(b: ir.IRBuilder, saved: ir.Value, fflags: ir.Value) -> None:
     raised = b.load(ours, typ=WORD)
     accrued = b.load(fflags, typ=LONG)
     for host, guest in _FLAGS:
-        is_raised = b.icmp_unsigned("!=", b.and_(raised, ir.Constant(WORD, host)), ir.Constant(WORD, 0))
+        is_raised = b.icmp_unsigned(
+            "!=", b.and_(raised, ir.Constant(WORD, host)), ir.Constant(WORD, 0)
+        )
         accrued = b.or_(accrued, b.select(is_raised, i64(guest), i64(0)))
     b.store(accrued, fflags)
     _control(b, "ld", saved)
@@ -151,7 +153,7 @@ def _is_nan(frame: Frame, form: Float, bits: ir.Value) -> ir.Value:
 
 def _canonical(frame: Frame, form: Float, result: ir.Value) -> ir.Value:
     """The bits of a computed value, any NaN replaced by the canonical one."""
-    bits = frame.builder.bitcast(result, form.int)
+    bits = frame.builder.bitcast(result, form.integer)
     return frame.builder.select(_is_nan(frame, form, bits), form.constant(form.nan), bits)
 
 
@@ -177,7 +179,7 @@ def _fused(form: Float) -> Emitter:
         _require_rounding(frame, rounding, RNE)
         values = [b.bitcast(o, form.type) for o in operands]
         result = _constrained(frame, f"fma.{form.name}", form.type, values, NEAREST)
-        bits = b.bitcast(result, form.int)
+        bits = b.bitcast(result, form.integer)
         frame.bail_if(_is_nan(frame, form, bits))
         return bits
 
@@ -250,7 +252,7 @@ def _from_integer(form: Float, signed: bool) -> Emitter:
         elif not signed:
             frame.bail_if(b.icmp_signed("<", value, i64(0)))
         result = _constrained(frame, f"sitofp.{form.name}.i64", form.type, [value], NEAREST)
-        return b.bitcast(result, form.int)
+        return b.bitcast(result, form.integer)
 
     return emit
 

@@ -100,7 +100,9 @@ def _emit_enter(function: ir.Function) -> None:
     """Go on at `pc`, whatever page it is on; `record` is not looked at."""
     f = Frame(function, 0)
     b = f.builder
-    done, more, hit, miss = (function.append_basic_block(n) for n in ("done", "more", "hit", "miss"))
+    done, more, hit, miss = (
+        function.append_basic_block(n) for n in ("done", "more", "hit", "miss")
+    )
     b.cbranch(b.icmp_unsigned("==", f.count, i64(0)), done, more)
     b.position_at_end(done)
     f.leave(Exit.BUDGET)
