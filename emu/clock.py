@@ -54,9 +54,9 @@ class Clock:
         """Let time pass without work until `at_ps`; a moment in the past changes nothing."""
         self._skipped += max(0, at_ps - self.now_ps)
 
-    def rebase(self) -> None:
-        """Call just before the source's counters return to zero, so that time does not."""
-        self._skipped += self._executed()
+    def set_now(self, now_ps: int) -> None:
+        """Make it `now_ps` again after the source's counters were set back (a reset)."""
+        self._skipped = now_ps - self._executed()
 
 
 @dataclass(order=True)
@@ -82,6 +82,8 @@ class EventQueue:
         self.on_earlier: Callable[[], None] = lambda: None
         self._heap: list[Event] = []
         self._sequence = 0
+        self.worked_ps = 0
+        """When the last event that was no timer happened."""
 
     def schedule(self, at_ps: int, callback: Callable[[], None], *, timer: bool = False) -> Event:
         """Have `callback` called at `at_ps`, or as soon as possible if that is past. `timer` marks
@@ -116,6 +118,8 @@ class EventQueue:
             event = heapq.heappop(self._heap)
             callback, event.callback = event.callback, None
             if callback is not None:
+                if not event.timer:
+                    self.worked_ps = self.clock.now_ps
                 callback()
                 count += 1
         return count

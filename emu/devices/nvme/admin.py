@@ -1,0 +1,102 @@
+"""Admin commands (base specification 1.4, chapter 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.devices.nvme.identify import identify
+from emu.devices.nvme.queues import CompletionQueue, SubmissionQueue
+from emu.devices.nvme.registers import IO_QUEUES, MAX_ENTRIES
+from emu.devices.nvme.status import CommandError, Status
+
+if TYPE_CHECKING:
+    from emu.devices.nvme.command import Command
+    from emu.devices.nvme.controller import Nvme
+
+ASYNCHRONOUS_EVENT_REQUEST = 0x0C
+_SQ_ENTRY_LOG2, _CQ_ENTRY_LOG2 = 6, 4
+_CONTIGUOUS, _INTERRUPTS = 1, 2
+
+
+class Admin:
+    """Each handler takes a command and returns its result (dword 0), or raises CommandError."""
+
+    def __init__(self, nvme: Nvme) -> None:
+        self._nvme = nvme
+        self.handlers: dict[int, Callable[[Command], int]] = {
+            0x00: self._delete_submission_queue,
+            0x01: self._create_submission_queue,
+            0x02: lambda command: nvme.logs.get(nvme, command),
+            0x04: self._delete_completion_queue,
+            0x05: self._create_completion_queue,
+            0x06: self._identify,
+            0x08: self._abort,
+            0x09: lambda command: nvme.features.set(nvme, command),
+            0x0A: lambda command: nvme.features.get(nvme, command),
+            ASYNCHRONOUS_EVENT_REQUEST: self._request_event,
+        }
+
+    def _identify(self, command: Command) -> int:
+        self._nvme.put(command, identify(self._nvme, command))
+        return 0
+
+    def _request_event(self, command: Command) -> int:
+        raise AssertionError("the controller parks event requests itself")
+
+    def _abort(self, command: Command) -> int:
+        """Result 0 when the command was aborted, 1 when it was not there to abort."""
+        sqid, cid = command.cdw10 & 0xFFFF, command.cdw10 >> 16
+        return 0 if self._nvme.abort(sqid, cid) else 1
+
+    def _new_queue(self, command: Command, existing: object, log2: int, configured: int) -> int:
+        """Check what both kinds of queue have in common; returns the size in entries."""
+        qid, size = command.cdw10 & 0xFFFF, (command.cdw10 >> 16) + 1
+        if not 1 <= qid <= IO_QUEUES or existing is not None:
+            raise CommandError(Status.INVALID_QUEUE_ID)
+        if not 2 <= size <= MAX_ENTRIES:
+            raise CommandError(Status.INVALID_QUEUE_SIZE)
+        if not command.cdw11 & _CONTIGUOUS or configured != log2:
+            raise CommandError(Status.INVALID_FIELD)
+        if command.prp1 % self._nvme.page:
+            raise CommandError(Status.INVALID_PRP_OFFSET)
+        return size
+
+    def _create_completion_queue(self, command: Command) -> int:
+        nvme, qid = self._nvme, command.cdw10 & 0xFFFF
+        existing = nvme.completion_queues.get(qid)
+        size = self._new_queue(command, existing, _CQ_ENTRY_LOG2, nvme.cc.iocqes)
+        if command.cdw11 >> 16:  # pin interrupts have the one vector 0
+            raise CommandError(Status.INVALID_INTERRUPT_VECTOR)
+        interrupts = bool(command.cdw11 & _INTERRUPTS)
+        nvme.completion_queues[qid] = CompletionQueue(qid, command.prp1, size, interrupts)
+        return 0
+
+    def _create_submission_queue(self, command: Command) -> int:
+        nvme, qid, cqid = self._nvme, command.cdw10 & 0xFFFF, command.cdw11 >> 16
+        existing = nvme.submission_queues.get(qid)
+        size = self._new_queue(command, existing, _SQ_ENTRY_LOG2, nvme.cc.iosqes)
+        if not 1 <= cqid <= IO_QUEUES:
+            raise CommandError(Status.INVALID_QUEUE_ID)
+        if cqid not in nvme.completion_queues:
+            raise CommandError(Status.INVALID_COMPLETION_QUEUE)
+        nvme.submission_queues[qid] = SubmissionQueue(qid, command.prp1, size, cqid)
+        return 0
+
+    def _delete_submission_queue(self, command: Command) -> int:
+        nvme, qid = self._nvme, command.cdw10 & 0xFFFF
+        if qid == 0 or qid not in nvme.submission_queues:
+            raise CommandError(Status.INVALID_QUEUE_ID)
+        nvme.abort_all(qid)
+        del nvme.submission_queues[qid]
+        return 0
+
+    def _delete_completion_queue(self, command: Command) -> int:
+        nvme, qid = self._nvme, command.cdw10 & 0xFFFF
+        if qid == 0 or qid not in nvme.completion_queues:
+            raise CommandError(Status.INVALID_QUEUE_ID)
+        if any(queue.cqid == qid for queue in nvme.submission_queues.values()):
+            raise CommandError(Status.INVALID_QUEUE_DELETION)
+        del nvme.completion_queues[qid]
+        nvme.update_interrupt()
+        return 0

@@ -1,0 +1,69 @@
+"""When a command is done: the drive's speed, from the figures on the board.
+
+A command starts when the drive can take another one: two starts lie at least 1 / IOPS apart. Then
+comes the access itself, and last the data passes the drive's one data path. Reads and writes are
+limited apart. The latency of the board is that of a 4 KiB command on an idle drive; so one
+command at a time gives 1 / latency, many small ones the IOPS, and large ones the bandwidth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emu.board import NvmeBoard
+from emu.clock import PS_PER_SECOND, PS_PER_US
+
+_REFERENCE_BYTES = 4096
+_MB = 10**6
+
+
+@dataclass
+class _Path:
+    """One direction; times in picoseconds."""
+
+    spacing: int
+    access: int
+    ps_per_mb: int
+    next_start: int = 0
+    data_free: int = 0
+
+    def transfer(self, n: int) -> int:
+        """How long `n` bytes take on the data path."""
+        return n * self.ps_per_mb // _MB
+
+    def done(self, now: int, n: int) -> int:
+        """When a command of `n` bytes that arrives now is done."""
+        start = max(now, self.next_start)
+        self.next_start = start + self.spacing
+        self.data_free = max(self.data_free, start + self.access) + self.transfer(n)
+        return self.data_free
+
+
+class Timing:
+    """The speed of one drive."""
+
+    def __init__(self, board: NvmeBoard) -> None:
+        self._read = _path(board.read_mb_s, board.read_iops, board.read_latency_us)
+        self._write = _path(board.write_mb_s, board.write_iops, board.write_latency_us)
+        self._admin = board.admin_latency_us * PS_PER_US
+        self.enable_ps = board.enable_latency_us * PS_PER_US
+        """From enabling the controller to its being ready."""
+
+    def read(self, now: int, n: int) -> int:
+        """When a read of `n` bytes that arrives now is done."""
+        return self._read.done(now, n)
+
+    def write(self, now: int, n: int) -> int:
+        """When a write of `n` bytes that arrives now is done."""
+        return self._write.done(now, n)
+
+    def admin(self, now: int) -> int:
+        """When an admin command that arrives now is done."""
+        return now + self._admin
+
+
+def _path(mb_s: int, iops: int, latency_us: int) -> _Path:
+    ps_per_mb = PS_PER_SECOND // max(mb_s, 1)
+    transfer = _REFERENCE_BYTES * ps_per_mb // _MB
+    access = max(0, latency_us * PS_PER_US - transfer)
+    return _Path(PS_PER_SECOND // max(iops, 1), access, ps_per_mb)

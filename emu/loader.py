@@ -1,0 +1,131 @@
+"""What is in memory when the hart starts: ELF images, raw images, and the boot ROM.
+
+An ELF file's segments go to their physical addresses, as QEMU's loader has it. Everything is
+checked before anything is written, so a bad file is a sentence and not half a kernel.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from emu.errors import AiosError
+from emu.memory import Memory
+
+ELF_MAGIC = b"\x7fELF"
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_CLASS_64, _LITTLE = 2, 1
+_EXECUTABLE, _RISCV, _LOAD = 2, 243, 1
+
+_NEXT_MODE_S = 1
+_DYNAMIC_INFO_MAGIC, _DYNAMIC_INFO_VERSION = 0x4942534F, 2
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Bytes for one place; those from the end of `data` up to `size` are zero."""
+
+    paddr: int
+    data: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A program as it is to lie in memory, and where it starts."""
+
+    entry: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The first address and the one behind the last."""
+        ends = [segment.paddr + segment.size for segment in self.segments]
+        return min(segment.paddr for segment in self.segments), max(ends)
+
+    def place(self, memory: Memory) -> None:
+        """Copy the image to memory."""
+        for segment in self.segments:
+            view = memory.view(segment.paddr, segment.size)
+            view[: len(segment.data)] = segment.data
+            view[len(segment.data) :] = bytes(segment.size - len(segment.data))
+
+
+def raw(data: bytes, paddr: int, memory: Memory, name: str) -> Image:
+    """A file without any format that starts with its first byte, at `paddr`."""
+    image = Image(paddr, (Segment(paddr, data, len(data)),))
+    _check_fits(image, memory, name)
+    return image
+
+
+def elf(data: bytes, memory: Memory, name: str) -> Image:
+    """An ELF executable for RV64; AiosError names `name` and says what is wrong with it."""
+    if not data.startswith(ELF_MAGIC):
+        raise AiosError(f"{name} is not an ELF file; a raw image can be given as --bios.")
+    if len(data) < _HEADER.size:
+        raise AiosError(f"{name} is truncated: it ends within the ELF header.")
+    ident, kind, machine, _, entry, phoff, _, _, _, phentsize, phnum, *_ = _HEADER.unpack_from(data)
+    if machine != _RISCV:
+        raise AiosError(f"{name} is for another machine (ELF machine {machine}), not for RISC-V.")
+    if ident[4] != _CLASS_64 or ident[5] != _LITTLE:
+        raise AiosError(f"{name} is not a 64-bit little-endian ELF file: this is an RV64 machine.")
+    if kind != _EXECUTABLE:
+        raise AiosError(f"{name} is no executable (ELF type {kind}); link it to a fixed address.")
+    if phentsize != _SEGMENT.size or phoff + phnum * phentsize > len(data):
+        raise AiosError(f"{name} is truncated: its program headers lie outside the file.")
+    segments = []
+    for i in range(phnum):
+        what, _, offset, vaddr, paddr, filesz, memsz, _ = _SEGMENT.unpack_from(
+            data, phoff + i * phentsize
+        )
+        if what != _LOAD or memsz == 0:
+            continue
+        if filesz > memsz or offset + filesz > len(data):
+            raise AiosError(f"{name} is truncated: segment {i} lies outside the file.")
+        segments.append(Segment(paddr, data[offset : offset + filesz], memsz))
+        if vaddr <= entry < vaddr + memsz and vaddr != paddr:
+            entry = entry - vaddr + paddr
+    if not segments:
+        raise AiosError(f"{name} has nothing to load: no segment of it is loadable.")
+    image = Image(entry, tuple(segments))
+    _check_fits(image, memory, name)
+    return image
+
+
+def _check_fits(image: Image, memory: Memory, name: str) -> None:
+    for segment in image.segments:
+        if not memory.contains(segment.paddr, segment.size):
+            raise AiosError(
+                f"{name} wants {segment.size:#x} bytes at {segment.paddr:#x}, but RAM is "
+                f"{memory.base:#x} to {memory.end - 1:#x}."
+            )
+
+
+class BootRom:
+    """The first instructions: a0 = hart number, a1 = device tree, a2 = what OpenSBI's dynamic
+    firmware wants to know about the next stage; then jump. The same words as QEMU's."""
+
+    def __init__(self, start: int, tree: int, next_stage: int = 0) -> None:
+        self.name = "rom"
+        code = (
+            0x00000297,  # auipc t0, 0
+            0x02828613,  # addi  a2, t0, 40
+            0xF1402573,  # csrr  a0, mhartid
+            0x0202B583,  # ld    a1, 32(t0)
+            0x0182B283,  # ld    t0, 24(t0)
+            0x00028067,  # jr    t0
+        )
+        info = (_DYNAMIC_INFO_MAGIC, _DYNAMIC_INFO_VERSION, next_stage, _NEXT_MODE_S, 0, 0)
+        self._bytes = struct.pack("<6I2Q6Q", *code, start, tree, *info)
+
+    def read(self, offset: int, size: int) -> int:
+        """The bytes there, zeros behind the end."""
+        return int.from_bytes(self._bytes[offset : offset + size], "little")
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """It is a ROM: nothing happens."""
+
+    def describe(self, offset: int, size: int, value: int) -> str:
+        """For the trace."""
+        return "boot code"

@@ -1,0 +1,32 @@
+"""Where everything lies in physical memory, and who has which interrupt: as QEMU's virt machine."""
+
+from __future__ import annotations
+
+BOOT_ROM, BOOT_ROM_SIZE = 0x1000, 0xF000
+FINISHER = 0x10_0000
+RTC = 0x10_1000
+CLINT = 0x200_0000
+PCIE_IO, PCIE_IO_SIZE = 0x300_0000, 0x1_0000
+PLIC = 0xC00_0000
+UART = 0x1000_0000
+PCIE_ECAM = 0x3000_0000
+PCIE_MEMORY_32, PCIE_MEMORY_32_SIZE = 0x4000_0000, 0x4000_0000
+RAM = 0x8000_0000
+
+UART_IRQ, RTC_IRQ, PCIE_IRQ = 10, 11, 32  # PCIe has four, from 32 on
+
+PCIE_MEMORY_64_SIZE = 16 << 30
+
+_FDT_LIMIT = 3 << 30  # firmware of 32-bit habits must reach the device tree
+_FDT_ALIGNMENT = 2 << 20
+
+
+def pcie_memory_64(ram_size: int) -> int:
+    """First address of the 64-bit PCIe window: behind RAM, aligned to its own size."""
+    return -(-(RAM + ram_size) // PCIE_MEMORY_64_SIZE) * PCIE_MEMORY_64_SIZE
+
+
+def device_tree_address(ram_size: int, tree_size: int) -> int:
+    """Where the device tree lies: near the top of RAM, below 3 GiB."""
+    top = min(RAM + ram_size, _FDT_LIMIT)
+    return (top - tree_size) // _FDT_ALIGNMENT * _FDT_ALIGNMENT

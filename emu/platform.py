@@ -1,0 +1,171 @@
+"""The platform: every device of a board, wired to the bus, the clock and the hart's interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from emu import memory_map as at
+from emu.board import Board
+from emu.bus import Bus
+from emu.clock import EventQueue
+from emu.console import Console
+from emu.devices.clint import Clint
+from emu.devices.device import Device
+from emu.devices.finisher import Finisher
+from emu.devices.gpu import Gpu
+from emu.devices.line import Line
+from emu.devices.nvme import Nvme
+from emu.devices.nvme.backing import Backing
+from emu.devices.nvme.timing import Timing
+from emu.devices.pcie import HostBridge, PciFunction, Window
+from emu.devices.plic import Plic
+from emu.devices.rtc import Rtc
+from emu.devices.tpu import Tpu
+from emu.devices.uart import Uart
+from emu.errors import AiosError
+from emu.trace import Trace
+
+NS_PER_SECOND = 1_000_000_000
+M_SOFTWARE, M_TIMER, S_EXTERNAL, M_EXTERNAL = 3, 7, 9, 11
+"""Bits of mip that devices drive."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A host file to be seen as an NVMe drive."""
+
+    path: str
+    readonly: bool = False
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the platform asks of the machine around it."""
+
+    set_interrupt: Callable[[int, bool], None]
+    finish: Callable[[int], None]
+    restart: Callable[[], None]
+
+
+class Platform:
+    """All devices of a machine. `devices` lists them by name in the order of their creation."""
+
+    def __init__(
+        self,
+        board: Board,
+        bus: Bus,
+        events: EventQueue,
+        console: Console,
+        drives: Sequence[Drive],
+        hooks: Hooks,
+        trace: Trace | None,
+    ) -> None:
+        self._board, self._bus, self._events, self._trace = board, bus, events, trace
+        self._hooks = hooks
+        self.plic = Plic((self._line(M_EXTERNAL, "meip"), self._line(S_EXTERNAL, "seip")))
+        self.clint = Clint(events, self._line(M_SOFTWARE, "msip"), self._line(M_TIMER, "mtip"))
+        self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
+        self.rtc = Rtc(events, self.plic.sources[at.RTC_IRQ], _nanoseconds(board.rtc.epoch))
+        self.finisher = Finisher(hooks.finish, hooks.restart)
+        self.bridge = self._build_pcie()
+        self.backings: list[Backing] = []
+        try:
+            functions = [*self._nvmes(drives), *self._accelerators()]
+        except BaseException:
+            self.close()
+            raise
+        for function in functions:
+            self.bridge.plug(function)
+        self._map()
+        core: list[Device] = [self.clint, self.plic, self.uart, self.rtc, self.finisher]
+        self.devices: dict[str, Device] = {d.name: d for d in [*core, *functions]}
+
+    def _line(self, number: int, name: str) -> Line:
+        """A line to the hart's mip bit `number`."""
+
+        def changed(level: bool) -> None:
+            if self._trace is not None:
+                self._trace.irq(name, level)
+            self._hooks.set_interrupt(number, level)
+
+        return Line(changed)
+
+    def _build_pcie(self) -> HostBridge:
+        high = at.pcie_memory_64(self._bus.memory.size)
+        windows = [
+            Window("pcie-io", at.PCIE_IO, at.PCIE_IO_SIZE),
+            Window("pcie-mem32", at.PCIE_MEMORY_32, at.PCIE_MEMORY_32_SIZE),
+            Window("pcie-mem64", high, at.PCIE_MEMORY_64_SIZE),
+        ]
+        return HostBridge(windows, self.plic.sources[at.PCIE_IRQ : at.PCIE_IRQ + 4])
+
+    def _nvmes(self, drives: Sequence[Drive]) -> list[PciFunction]:
+        board = self._board
+        if len(drives) > board.nvme.slots:
+            raise AiosError(
+                f"The board {board.name} has {board.nvme.slots} NVMe slots, but {len(drives)} "
+                "drives are given."
+            )
+        functions: list[PciFunction] = []
+        for i, drive in enumerate(drives):
+            backing = Backing(drive.path, readonly=drive.readonly)
+            self.backings.append(backing)
+            timing = Timing(board.nvme)
+            functions.append(Nvme(f"nvme{i}", self._bus, self._events, backing, timing))
+        return functions
+
+    def _accelerators(self) -> list[PciFunction]:
+        gpu, tpu, bus = self._board.gpu, self._board.tpu, self._bus
+        gpus = [
+            Gpu(
+                f"gpu{i}",
+                bus,
+                vram_bytes=gpu.vram,
+                compute_units=gpu.compute_units,
+                clock_mhz=gpu.clock_mhz,
+            )
+            for i in range(gpu.count)
+        ]
+        tpus = [
+            Tpu(
+                f"tpu{i}",
+                bus,
+                rows=tpu.rows,
+                columns=tpu.columns,
+                clock_mhz=tpu.clock_mhz,
+                buffer_bytes=tpu.buffer,
+                weight_bytes=tpu.weights,
+            )
+            for i in range(tpu.count)
+        ]
+        return [*gpus, *tpus]
+
+    def _map(self) -> None:
+        bus = self._bus
+        bus.map(at.FINISHER, Finisher.SIZE, self.finisher)
+        bus.map(at.RTC, Rtc.SIZE, self.rtc)
+        bus.map(at.CLINT, Clint.SIZE, self.clint)
+        bus.map(at.PLIC, Plic.SIZE, self.plic)
+        bus.map(at.UART, Uart.SIZE, self.uart)
+        bus.map(at.PCIE_ECAM, HostBridge.ECAM_SIZE, self.bridge)
+        for window in self.bridge.windows:
+            bus.map(window.base, window.size, window)
+
+    def reset(self) -> None:
+        """Reset every device; the bridge resets its functions."""
+        self.bridge.reset()
+        for device in (self.clint, self.uart, self.rtc, self.finisher, self.plic):
+            device.reset()
+
+    def close(self) -> None:
+        """Write drives out and release their files."""
+        for backing in self.backings:
+            backing.close()
+
+
+def _nanoseconds(moment: datetime) -> int:
+    """A date as the RTC counts: nanoseconds since 1970, UTC where no zone is given."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp()) * NS_PER_SECOND
