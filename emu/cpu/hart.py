@@ -1,0 +1,261 @@
+"""The hart: its state, its view of memory, its traps and interrupts. Both engines execute on it.
+
+`state` is the block that emitted code shares, `csr` the control registers, `tensor` the tensor
+registers. The machine drives a hart through an engine's `run` and looks at it when that returns:
+
+* `attention` asks an engine to return at once; anybody may set it (a device, a CSR write that lets
+  an interrupt through, WFI, a request to stop);
+* `resume` is what an engine calls before it executes: it takes a pending interrupt, and says
+  whether there is anything to execute at all or the hart `waiting` in WFI;
+* `set_interrupt` drives the lines of mip that devices own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from emu.bus import Bus, BusFault
+from emu.cpu import mmu, traps
+from emu.cpu.csr import BEHAVIOURS, Counters, Csrs
+from emu.cpu.pmp import Pmp
+from emu.cpu.state import Exit, State
+from emu.cpu.traps import M_MODE, Interrupt, Trap
+from emu.memory import Memory
+
+_PAGE = 1 << mmu.PAGE_BITS
+_OFFSET = _PAGE - 1
+_ALL = (1 << 64) - 1
+
+Pages = dict[int, int]
+"""Virtual page number to the distance from virtual address to offset in RAM."""
+
+
+class Hart:
+    """One hart of the machine, in its reset state."""
+
+    trap_ps = 1_000
+    """Taking a trap costs this much time, so that time passes even where nothing retires."""
+
+    hartid: int
+    state: State
+    csr: Csrs
+
+    def __init__(self, bus: Bus, memory: Memory, hartid: int = 0) -> None:
+        self.bus, self.memory, self.hartid = bus, memory, hartid
+        self.state = State()
+        self.read_time: Callable[[], int] = lambda: self.instret
+        """The `time` CSR: the machine connects it to its clock."""
+        self.breakpoints: set[int] = set()
+        self.reset()
+
+    def reset(self, pc: int = 0) -> None:
+        """Return to the state after power-on, about to execute at `pc`."""
+        first_buffer = self.state.indices["ram_base"]
+        for i in range(first_buffer):
+            self.state.words[i] = 0
+        self.state.ram_base, self.state.ram_size = self.memory.base, self.memory.size
+        self.state.ram_host = self.memory.host_address
+        self.state.pc, self.state.priv = pc, M_MODE
+        self.state.exit_code = Exit.BUDGET
+        self.csr = Csrs()
+        self.pmp = Pmp()
+        self.counters = Counters()
+        self.lines = 0
+        self.waiting = False
+        self.attention = False
+        self.stall_ps = 0
+        self.tcause = 0
+        self.toperand = 0
+        self._tensor: Any = None
+        self.flush_translations()
+        self.fence_i()
+
+    # --- what others look at --------------------------------------------------------------------
+
+    @property
+    def instret(self) -> int:
+        """Instructions retired since reset."""
+        return self.state.instret
+
+    @property
+    def tensor(self) -> Any:
+        """The tensor registers, as `emu.cpu.tensor` defines them; made when first used."""
+        if self._tensor is None:
+            from emu.cpu.tensor import registers  # the engine compiles code: most runs need none
+
+            self._tensor = registers()
+        return self._tensor
+
+    def csr_read(self, number: int) -> int:
+        """A CSR's value without permission checks, for debuggers and tests; KeyError if absent."""
+        return BEHAVIOURS[number].read(self)
+
+    def csr_write(self, number: int, value: int) -> None:
+        """Write a CSR without permission checks; KeyError if absent."""
+        BEHAVIOURS[number].write(self, value & _ALL)
+
+    # --- traps and interrupts -------------------------------------------------------------------
+
+    def trap(self, cause: int, tval: int = 0) -> None:
+        """Take an exception: the instruction at pc has had no effect."""
+        traps.take(self, cause, tval & _ALL)
+        self.stall_ps += self.trap_ps
+
+    @property
+    def mip(self) -> int:
+        """Interrupts pending: the devices' lines and what software wrote."""
+        return self.lines | self.csr.soft_mip
+
+    def set_interrupt(self, number: Interrupt, level: bool) -> None:
+        """Drive one of the devices' lines."""
+        self.lines = self.lines & ~(1 << number) | bool(level) << number
+        self.interrupts_changed()
+
+    def interrupt_pending(self) -> bool:
+        """Whether an interrupt would be taken now."""
+        return traps.deliverable(self) is not None
+
+    def interrupts_changed(self) -> None:
+        """Make the engine return if an interrupt is to be taken, or WFI to end."""
+        if self.mip & self.csr.mie and (self.waiting or self.interrupt_pending()):
+            self.attention = True
+
+    def take_interrupt(self) -> bool:
+        """Enter the handler of the interrupt that is due, if there is one."""
+        interrupt = traps.deliverable(self)
+        if interrupt is None:
+            return False
+        traps.take(self, interrupt, 0, interrupt=True)
+        self.stall_ps += self.trap_ps
+        return True
+
+    def resume(self) -> bool:
+        """Prepare to execute; False while the hart waits for an interrupt.
+
+        WFI ends when an enabled interrupt is pending, even one that is masked (section 3.3.3).
+        """
+        self.attention = False
+        if self.waiting and not self.mip & self.csr.mie:
+            return False
+        self.waiting = False
+        self.take_interrupt()
+        return True
+
+    # --- translation ----------------------------------------------------------------------------
+
+    def regime_changed(self) -> None:
+        """Privilege, satp or a bit of mstatus that translation looks at may have changed."""
+        fetch, data = mmu.regimes(self)
+        self.state.set_regime(fetch, data)
+        pages = self._regimes
+        self.fetch_pages: Pages = pages.setdefault(("fetch", fetch), {})
+        self.load_pages: Pages = pages.setdefault(("load", data), {})
+        self.store_pages: Pages = pages.setdefault(("store", data), {})
+
+    def flush_translations(self) -> None:
+        """Forget every translation: SFENCE.VMA, or a PMP register written."""
+        self._regimes: dict[tuple[str, tuple[int, ...]], Pages] = {}
+        self.state.flush_tlb()
+        self.regime_changed()
+
+    def fence_i(self) -> None:
+        """Forget decoded code: it may have changed."""
+        self.state.flush_code()
+
+    def translate(self, vaddr: int, access: str) -> int:
+        """The physical address for `access` ("fetch", "load", "store"); raises Trap.
+
+        Sets the accessed and dirty bits. Valid for the bytes up to the end of `mapping`'s range.
+        """
+        return vaddr + mmu.resolve(self, vaddr, access).offset
+
+    def mapping(self, vaddr: int, access: str) -> tuple[int, int]:
+        """The physical address, and how many bytes from there on are mapped linearly with the same
+        rights: to the end of a page of 4 KiB, 2 MiB or 1 GiB, or of all memory. Raises Trap."""
+        found = mmu.resolve(self, vaddr, access)
+        return vaddr + found.offset, found.end - vaddr
+
+    def translate_page(self, vaddr: int, access: str) -> int | None:
+        """The physical address of the 4 KiB page of `vaddr` if the whole page is RAM to which the
+        access is allowed, so that it may be cached; None if it is not. Raises Trap."""
+        found = mmu.resolve(self, vaddr, access)
+        page = vaddr & ~_OFFSET
+        whole = found.start <= page and page + _PAGE <= found.end
+        paddr = page + found.offset
+        return paddr if whole and self.memory.contains(paddr, _PAGE) else None
+
+    # --- memory ---------------------------------------------------------------------------------
+
+    def _pieces(self, vaddr: int, size: int, access: str) -> list[tuple[int, int]]:
+        """The physical pieces (address, size) of an access that may cross pages. Raises Trap."""
+        pieces = []
+        while size:
+            vaddr &= _ALL
+            found = mmu.resolve(self, vaddr, access)
+            here = min(size, found.end - vaddr, _PAGE - (vaddr & _OFFSET))
+            pieces.append((vaddr + found.offset, here))
+            vaddr, size = vaddr + here, size - here
+        return pieces
+
+    def _plain(self, vaddr: int, size: int, access: str) -> list[tuple[int, int]] | int:
+        """The pieces, all in RAM; or the physical address of a device. Only an aligned access of a
+        whole register's size reaches a device: others are access faults. Raises Trap."""
+        pieces = self._pieces(vaddr, size, access)
+        if all(self.memory.contains(paddr, n) for paddr, n in pieces):
+            return pieces
+        if vaddr & (size - 1) or len(pieces) > 1:
+            raise Trap(mmu.ACCESS_FAULT[access], vaddr)
+        return pieces[0][0]
+
+    def _remember(self, pages: Pages, vaddr: int, access: str) -> None:
+        page = self.translate_page(vaddr, access)
+        if page is not None:
+            start = vaddr & ~_OFFSET
+            pages[start >> mmu.PAGE_BITS] = page - self.memory.base - start
+
+    def load(self, vaddr: int, size: int, access: str = "load") -> int:
+        """The unsigned value of `size` bytes, at any alignment in RAM; raises Trap.
+
+        `access` "store" asks for the right to write as well, as AMOs do.
+        """
+        where = self._plain(vaddr, size, access)
+        if isinstance(where, int):
+            try:
+                return self.bus.read(where, size)
+            except BusFault:
+                raise Trap(mmu.ACCESS_FAULT[access], vaddr) from None
+        if access == "load":
+            self._remember(self.load_pages, vaddr, access)
+        data = b"".join(bytes(self.memory.view(paddr, n)) for paddr, n in where)
+        return int.from_bytes(data, "little")
+
+    def store(self, vaddr: int, size: int, value: int) -> None:
+        """Store `size` bytes, at any alignment in RAM; raises Trap before anything is written."""
+        where = self._plain(vaddr, size, "store")
+        if isinstance(where, int):
+            try:
+                self.bus.write(where, size, value)
+            except BusFault:
+                raise Trap(mmu.ACCESS_FAULT["store"], vaddr) from None
+            return
+        self._remember(self.store_pages, vaddr, "store")
+        data = value.to_bytes(size, "little")
+        for paddr, n in where:
+            self.memory.view(paddr, n)[:] = data[:n]
+            data = data[n:]
+
+    def fetch(self, pc: int) -> int:
+        """The 32 bits at `pc`, or 16 when that is the whole instruction; raises Trap."""
+        low = self._fetch_half(pc)
+        if low & 3 != 3:
+            return low
+        return low | self._fetch_half((pc + 2) & _ALL) << 16
+
+    def _fetch_half(self, vaddr: int) -> int:
+        paddr = self.translate(vaddr, "fetch")
+        self._remember(self.fetch_pages, vaddr, "fetch")
+        try:
+            return self.bus.read(paddr, 2)
+        except BusFault:
+            raise Trap(mmu.ACCESS_FAULT["fetch"], vaddr) from None

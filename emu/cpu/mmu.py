@@ -1,0 +1,134 @@
+"""Address translation: Sv39 page tables (privileged specification, sections 10.3 and 10.4) and PMP.
+
+`resolve` is the one walk behind everything. It sets the accessed and dirty bits itself (Svadu). Its
+answer covers a whole leaf page of 4 KiB, 2 MiB or 1 GiB as far as one PMP decision reaches, so
+callers may keep what they need of it until SFENCE.VMA.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.bus import BusFault
+from emu.cpu.traps import M_MODE, MPP_SHIFT, MPRV, MXR, S_MODE, SUM, U_MODE, Cause, Trap
+
+if TYPE_CHECKING:
+    from emu.cpu.hart import Hart
+
+PAGE_BITS = 12
+_LEVELS = 3
+_V, _R, _W, _X, _U, _A, _D = 1, 2, 4, 8, 16, 64, 128
+_PPN_MASK = (1 << 44) - 1
+_RESERVED = ~((1 << 54) - 1)
+SV39 = 8
+
+PAGE_FAULT = {"fetch": Cause.FETCH_PAGE, "load": Cause.LOAD_PAGE, "store": Cause.STORE_PAGE}
+ACCESS_FAULT = {"fetch": Cause.FETCH_ACCESS, "load": Cause.LOAD_ACCESS, "store": Cause.STORE_ACCESS}
+
+
+class Mapping(NamedTuple):
+    """Virtual addresses from `start` up to `end` are physical ones `offset` further on."""
+
+    start: int
+    end: int
+    offset: int
+
+
+def effective_privilege(hart: Hart, access: str) -> int:
+    """The privilege that counts for an access: MPRV lends loads and stores that of MPP."""
+    status = hart.csr.mstatus
+    if access != "fetch" and status & MPRV:
+        return status >> MPP_SHIFT & 3
+    return hart.state.priv
+
+
+def regimes(hart: Hart) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Values that differ whenever fetches, or loads and stores, may translate differently."""
+    status = hart.csr.mstatus
+    data = effective_privilege(hart, "load")
+    fetch = hart.state.priv
+    satp = hart.csr.satp
+    return (
+        (fetch, 0 if fetch == M_MODE else satp),
+        (data, 0 if data == M_MODE else satp, status & (SUM | MXR)),
+    )
+
+
+def resolve(hart: Hart, vaddr: int, access: str) -> Mapping:
+    """The mapping of the page of `vaddr` for `access` ("fetch", "load", "store").
+
+    Raises Trap, a page fault or an access fault, when the access is not allowed.
+    """
+    privilege = effective_privilege(hart, access)
+    if privilege == M_MODE or hart.csr.satp >> 60 != SV39:
+        paddr, start, end = vaddr, 0, 1 << 64
+    else:
+        paddr, size = _walk(hart, vaddr, access, privilege)
+        start = vaddr & ~(size - 1)
+        end = start + size
+    if not hart.pmp.allows(paddr, 1, access, privilege):
+        raise Trap(ACCESS_FAULT[access], vaddr)
+    if hart.pmp.rules:
+        low, high = hart.pmp.uniform(paddr)
+        start, end = max(start, vaddr - (paddr - low)), min(end, vaddr + (high - paddr))
+    return Mapping(start, end, paddr - vaddr)
+
+
+def _walk(hart: Hart, vaddr: int, access: str, privilege: int) -> tuple[int, int]:
+    """The physical address of `vaddr` and the size of its leaf page."""
+    fault = Trap(PAGE_FAULT[access], vaddr)
+    if ((vaddr >> 38) + 1) & ((1 << 26) - 1) > 1:  # bits 63:38 must be alike
+        raise fault
+    table = (hart.csr.satp & _PPN_MASK) << PAGE_BITS
+    for level in reversed(range(_LEVELS)):
+        shift = PAGE_BITS + 9 * level
+        address = table + 8 * (vaddr >> shift & 511)
+        entry = _read_entry(hart, address, access, vaddr)
+        if not entry & _V or entry & (_R | _W) == _W or entry & _RESERVED:
+            raise fault
+        ppn = entry >> 10 & _PPN_MASK
+        if entry & (_R | _X):
+            if ppn & ((1 << 9 * level) - 1) or not _permitted(hart, entry, access, privilege):
+                raise fault
+            used = _A | (_D if access == "store" else 0)
+            if entry & used != used:
+                _write_entry(hart, address, entry | used, access, vaddr)
+            offset_mask = (1 << shift) - 1
+            return ppn << PAGE_BITS | vaddr & offset_mask, 1 << shift
+        if entry & (_U | _A | _D):
+            raise fault
+        table = ppn << PAGE_BITS
+    raise fault
+
+
+def _permitted(hart: Hart, entry: int, access: str, privilege: int) -> bool:
+    """Whether a leaf entry's rights allow the access."""
+    status = hart.csr.mstatus
+    if privilege == U_MODE and not entry & _U:
+        return False
+    if privilege == S_MODE and entry & _U and (access == "fetch" or not status & SUM):
+        return False
+    if access == "fetch":
+        return bool(entry & _X)
+    if access == "store":
+        return bool(entry & _W)
+    return bool(entry & _R or (status & MXR and entry & _X))
+
+
+def _read_entry(hart: Hart, paddr: int, access: str, vaddr: int) -> int:
+    """A page table entry; the walk itself is a supervisor's access and may fault as such."""
+    if not hart.pmp.allows(paddr, 8, "load", S_MODE):
+        raise Trap(ACCESS_FAULT[access], vaddr)
+    try:
+        return hart.bus.read(paddr, 8)
+    except BusFault:
+        raise Trap(ACCESS_FAULT[access], vaddr) from None
+
+
+def _write_entry(hart: Hart, paddr: int, entry: int, access: str, vaddr: int) -> None:
+    if not hart.pmp.allows(paddr, 8, "store", S_MODE):
+        raise Trap(ACCESS_FAULT[access], vaddr)
+    try:
+        hart.bus.write(paddr, 8, entry)
+    except BusFault:
+        raise Trap(ACCESS_FAULT[access], vaddr) from None

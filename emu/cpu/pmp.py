@@ -1,0 +1,91 @@
+"""Physical memory protection (privileged specification, section 3.7): 16 entries, grain 4 bytes.
+
+The registers are kept as written; `Pmp.rules` holds what they mean, recomputed on each write, in
+order of priority. An access is decided by the first rule that contains any of its bytes, and fails
+if that rule does not contain them all.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from emu.cpu.traps import M_MODE
+from emu.isa.csrs import PMP_ENTRIES
+
+_READ, _WRITE, _EXECUTE, _LOCK = 1, 2, 4, 0x80
+_TOR = 1
+_ADDRESS_MASK = (1 << 54) - 1
+_EVERYWHERE = 1 << 64
+RIGHT = {"load": _READ, "store": _WRITE, "fetch": _EXECUTE}
+
+
+class Rule(NamedTuple):
+    """Addresses from `low` up to `high` have the rights and the lock bit of `config`."""
+
+    low: int
+    high: int
+    config: int
+
+
+class Pmp:
+    """The PMP unit of one hart."""
+
+    def __init__(self) -> None:
+        self.config = [0] * PMP_ENTRIES
+        self.address = [0] * PMP_ENTRIES
+        self.rules: tuple[Rule, ...] = ()
+
+    def read_config(self, first: int) -> int:
+        """pmpcfg0 or pmpcfg2: eight entries from `first`, a byte each."""
+        return int.from_bytes(bytes(self.config[first : first + 8]), "little")
+
+    def write_config(self, first: int, value: int) -> None:
+        """Set eight entries; a locked one, or the reserved write-only right, is left as it is."""
+        for i, new in enumerate(value.to_bytes(8, "little"), first):
+            if not self.config[i] & _LOCK and new & (_READ | _WRITE) != _WRITE:
+                self.config[i] = new & 0x9F
+        self._recompute()
+
+    def write_address(self, i: int, value: int) -> None:
+        """Set pmpaddr`i`, unless it is locked or is the base of a locked range."""
+        following = self.config[i + 1] if i + 1 < PMP_ENTRIES else 0
+        locked_base = following & _LOCK and following >> 3 & 3 == _TOR
+        if not self.config[i] & _LOCK and not locked_base:
+            self.address[i] = value & _ADDRESS_MASK
+        self._recompute()
+
+    def _recompute(self) -> None:
+        rules = []
+        for i, (config, address) in enumerate(zip(self.config, self.address, strict=True)):
+            match config >> 3 & 3:
+                case 1:  # TOR
+                    low = self.address[i - 1] << 2 if i else 0
+                    high = address << 2
+                case 2:  # NA4
+                    low, high = address << 2, (address << 2) + 4
+                case 3:  # NAPOT: the trailing ones give the size
+                    size = ((address ^ (address + 1)) + 1) << 2
+                    low = (address << 2) & ~(size - 1)
+                    high = low + size
+                case _:
+                    continue
+            if low < high:
+                rules.append(Rule(low, high, config))
+        self.rules = tuple(rules)
+
+    def allows(self, paddr: int, size: int, access: str, privilege: int) -> bool:
+        """Whether `privilege` may do `access` (load, store, fetch) to all these bytes."""
+        for rule in self.rules:
+            if paddr < rule.high and rule.low < paddr + size:
+                if not rule.low <= paddr <= paddr + size <= rule.high:
+                    return False
+                if privilege == M_MODE and not rule.config & _LOCK:
+                    return True
+                return bool(rule.config & RIGHT[access])
+        return privilege == M_MODE
+
+    def uniform(self, paddr: int) -> tuple[int, int]:
+        """The widest range around `paddr` in which one decision holds: (start, end)."""
+        edges = {edge for rule in self.rules for edge in (rule.low, rule.high)}
+        start = max((e for e in edges if e <= paddr), default=0)
+        return start, min((e for e in edges if e > paddr), default=_EVERYWHERE)
