@@ -36,7 +36,7 @@ class Target(Protocol):
     def write(self, offset: int, size: int, value: int) -> None:
         """Store `value`, which fits in `size` bytes."""
 
-    def describe(self, offset: int, size: int, value: int) -> str:
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         """The access in words, for the trace; no side effects."""
 
 
@@ -104,7 +104,7 @@ class Bus:
         offset = paddr - region.base
         value = region.target.read(offset, size)
         if self.trace is not None:
-            self.trace.access("read", region.target, offset, size, value)
+            self.trace.access(False, region.target, offset, size, value)
         return value
 
     def write(self, paddr: int, size: int, value: int) -> None:
@@ -118,7 +118,7 @@ class Bus:
         offset = paddr - region.base
         value &= (1 << 8 * size) - 1
         if self.trace is not None:
-            self.trace.access("write", region.target, offset, size, value)
+            self.trace.access(True, region.target, offset, size, value)
         region.target.write(offset, size, value)
 
     def dma_read(self, paddr: int, n: int) -> memoryview | None:

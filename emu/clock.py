@@ -23,8 +23,13 @@ PS_PER_TICK = PS_PER_SECOND // TIMEBASE_HZ
 class TimeSource(Protocol):
     """What makes time pass: the hart."""
 
-    instret: int
-    stall_ps: int
+    @property
+    def instret(self) -> int:
+        """Instructions retired."""
+
+    @property
+    def stall_ps(self) -> int:
+        """Picoseconds for which the hart did something that takes longer than an instruction."""
 
 
 class Clock:

@@ -16,7 +16,7 @@ import termios
 import tty
 from collections import deque
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 END_OF_INPUT = 0x04
 _ESCAPE = 0x01  # Ctrl-A, as QEMU has it: Ctrl-A x ends the run
@@ -31,6 +31,9 @@ class Console(Protocol):
     """One end of the UART's cable. `live` consoles have a person in front of them."""
 
     live: bool
+
+    def start(self) -> None:
+        """The run begins: take the terminal over, if it is one."""
 
     def write(self, byte: int) -> None:
         """The guest sends `byte`; it may be buffered."""
@@ -62,6 +65,9 @@ class PipeConsole:
         self._input: deque[int] = deque()
         self._output = bytearray()
         self._ended = False
+
+    def start(self) -> None:
+        """A pipe needs no preparation."""
 
     def write(self, byte: int) -> None:
         """Buffer `byte`."""
@@ -122,10 +128,14 @@ class TerminalConsole:
 
     def __init__(self) -> None:
         self._descriptor = sys.stdin.fileno()
-        self._before = termios.tcgetattr(self._descriptor)
+        self._before: list[Any] | None = None  # the terminal's settings, while it is raw
         self._output = bytearray()
         self._escaped = False
         self._ended = False
+
+    def start(self) -> None:
+        """Enter raw mode, so that every key reaches the guest."""
+        self._before = termios.tcgetattr(self._descriptor)
         tty.setraw(self._descriptor)
 
     def write(self, byte: int) -> None:
@@ -174,7 +184,9 @@ class TerminalConsole:
     def close(self) -> None:
         """Flush, and leave raw mode."""
         self.flush()
-        termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
+        if self._before is not None:
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
+            self._before = None
 
 
 def open_console() -> Console:

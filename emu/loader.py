@@ -18,6 +18,8 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 _CLASS_64, _LITTLE = 2, 1
 _EXECUTABLE, _RISCV, _LOAD = 2, 243, 1
 
+_KERNEL_OFFSET = 2 << 20  # from the start of RAM: where firmware expects a raw kernel
+
 _NEXT_MODE_S = 1
 _DYNAMIC_INFO_MAGIC, _DYNAMIC_INFO_VERSION = 0x4942534F, 2
 
@@ -102,6 +104,28 @@ def _check_fits(image: Image, memory: Memory, name: str) -> None:
             )
 
 
+def stages(
+    memory: Memory, kernel: bytes | None, kernel_name: str, bios: bytes | None, bios_name: str
+) -> tuple[Image, Image | None]:
+    """What runs first and what that starts: the kernel alone, or firmware with perhaps a kernel,
+    which may then be raw. AiosError if one is unusable or there is neither."""
+    if bios is None:
+        if kernel is None:
+            raise AiosError("There is nothing to run: neither a kernel nor firmware is given.")
+        return elf(kernel, memory, kernel_name), None
+    first = _any(bios, memory.base, memory, bios_name)
+    if kernel is None:
+        return first, None
+    return first, _any(kernel, memory.base + _KERNEL_OFFSET, memory, kernel_name)
+
+
+def _any(data: bytes, paddr: int, memory: Memory, name: str) -> Image:
+    """An ELF file, or a raw image for `paddr`."""
+    if data.startswith(ELF_MAGIC):
+        return elf(data, memory, name)
+    return raw(data, paddr, memory, name)
+
+
 class BootRom:
     """The first instructions: a0 = hart number, a1 = device tree, a2 = what OpenSBI's dynamic
     firmware wants to know about the next stage; then jump. The same words as QEMU's."""
@@ -126,6 +150,6 @@ class BootRom:
     def write(self, offset: int, size: int, value: int) -> None:
         """It is a ROM: nothing happens."""
 
-    def describe(self, offset: int, size: int, value: int) -> str:
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         """For the trace."""
         return "boot code"

@@ -26,9 +26,9 @@ class Trace:
     def _line(self, kind: str, **fields: object) -> None:
         self._out.write(json.dumps({"t": self.now(), "kind": kind, **fields}) + "\n")
 
-    def access(self, kind: str, target: Target, offset: int, size: int, value: int) -> None:
+    def access(self, write: bool, target: Target, offset: int, size: int, value: int) -> None:
         """The hart read or wrote a device."""
-        what = target.describe(offset, size, value)
+        kind, what = "write" if write else "read", target.describe(write, offset, size, value)
         self._line(kind, dev=target.name, off=offset, size=size, val=value, what=what)
 
     def irq(self, line: str, level: bool) -> None:

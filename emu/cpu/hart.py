@@ -46,6 +46,8 @@ class Hart:
         self.state = State()
         self.read_time: Callable[[], int] = lambda: self.instret
         """The `time` CSR: the machine connects it to its clock."""
+        self.on_trap: Callable[[int, int, int, int], None] | None = None
+        """Told of every trap taken: cause (bit 63 for interrupts), tval, pc, handler."""
         self.breakpoints: set[int] = set()
         self.reset()
 

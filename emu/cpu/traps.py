@@ -90,8 +90,10 @@ def take(hart: Hart, cause: int, tval: int, interrupt: bool = False) -> None:
         csr.mstatus = status | (MPIE if enabled else 0) | state.priv << MPP_SHIFT
         state.priv = M_MODE
     vectored = interrupt and vector & 1
-    state.pc = (vector & ~3) + (4 * cause if vectored else 0)
+    pc, state.pc = state.pc, (vector & ~3) + (4 * cause if vectored else 0)
     state.reserved = 0
+    if hart.on_trap is not None:
+        hart.on_trap(code, tval, pc, state.pc)
     hart.regime_changed()
 
 

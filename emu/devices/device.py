@@ -177,12 +177,13 @@ class Device:
             reg.reset()
         self.select_bank(0)
 
-    def describe(self, offset: int, size: int, value: int) -> str:
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         """An access in words, for the trace: `CSTS rdy=1 cfs=0`."""
-        port = self._reads.get(offset) or self._writes.get(offset)
+        table = self._writes if write else self._reads
+        port = table.get(offset)
         if port is not None and port.size == size:
             return f"{port.register.label} {port.register.explain(value)}"
-        touched = self._touched(self._reads, offset, size)
+        touched = self._touched(table, offset, size)
         return " ".join(port.register.label for port in touched) or "nothing"
 
     def snapshot(self) -> dict[str, Any]:

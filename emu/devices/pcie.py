@@ -121,10 +121,14 @@ class Window:
         if hit is not None:
             hit[1].write(hit[0], size, value)
 
-    def describe(self, offset: int, size: int, value: int) -> str:
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         """The access in the words of the function that it reaches."""
         hit = self._find(offset, size)
-        return "nothing" if hit is None else f"{hit[1].name} {hit[1].describe(hit[0], size, value)}"
+        return (
+            "nothing"
+            if hit is None
+            else f"{hit[1].name} {hit[1].describe(write, hit[0], size, value)}"
+        )
 
 
 class HostBridge:
@@ -181,12 +185,12 @@ class HostBridge:
         if space is not None:
             space.write(offset & 0xFFF, size, value)
 
-    def describe(self, offset: int, size: int, value: int) -> str:
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         """The access in the words of the function's configuration space."""
         space = self._spaces.get(offset >> 12)
         where = f"{offset >> 15:02x}.{offset >> 12 & 7}"
         return f"{where} " + (
-            "nothing" if space is None else space.describe(offset & 0xFFF, size, value)
+            "nothing" if space is None else space.describe(write, offset & 0xFFF, size, value)
         )
 
     def reset(self) -> None:

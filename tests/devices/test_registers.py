@@ -133,10 +133,10 @@ def test_snapshot_restores_every_register() -> None:
 def test_dump_and_trace_name_the_fields() -> None:
     device = Sample()
     assert "status=1 speed=3 error=0 start=0 key=0" in device.dump()
-    assert device.describe(0, 4, 0x31).startswith("MODE status=1")
-    assert device.describe(0x24, 4, 2) == "BELL[1] tail=2"
-    assert device.describe(0x0C, 4, 2) == "WIDE"
-    assert device.describe(0x100, 4, 2) == "nothing"
+    assert device.describe(False, 0, 4, 0x31).startswith("MODE status=1")
+    assert device.describe(False, 0x24, 4, 2) == "BELL[1] tail=2"
+    assert device.describe(False, 0x0C, 4, 2) == "WIDE"
+    assert device.describe(False, 0x100, 4, 2) == "nothing"
 
 
 def test_a_field_outside_its_register_is_refused() -> None:

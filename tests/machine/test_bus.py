@@ -29,7 +29,7 @@ class Echo:
     def write(self, offset: int, size: int, value: int) -> None:
         self.last = (offset, size, value)
 
-    def describe(self, offset: int, size: int, value: int) -> str:
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         return "echo"
 
 

@@ -1,0 +1,272 @@
+"""The machine: a hart, memory, and a platform of devices, run on one virtual clock.
+
+    machine = Machine(board.load("workstation"), kernel=data, console=open_console())
+    status = machine.run()
+
+The loop is short: do what is due, let the engine execute until the next event can be due, and when
+the hart sleeps, let time skip. Only the hart's engine knows how instructions are executed; only the
+devices know what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from emu import devicetree, loader
+from emu import memory_map as at
+from emu.board import Board
+from emu.bus import Bus
+from emu.clock import PS_PER_SECOND, Clock, EventQueue
+from emu.console import Console, ConsoleQuit
+from emu.cpu.hart import Hart
+from emu.cpu.traps import Interrupt
+from emu.devices.device import Device
+from emu.errors import AiosError
+from emu.loader import BootRom, Image
+from emu.memory import Memory
+from emu.platform import Drive, Hooks, Platform
+from emu.trace import Trace
+
+ENGINES = ("native", "reference")
+CODE_LIMIT, CODE_STUCK = 124, 125
+"""Exit codes when the guest did not end the run: out of instructions; asleep for ever."""
+
+_SLICE = 20_000_000  # instructions between looks at the host (an interrupt key, a terminal)
+_LIVE_SLICE = 1_000_000
+_PATIENCE_PS = PS_PER_SECOND // 10
+
+
+class Engine(Protocol):
+    """What executes instructions; `emu.cpu` has two."""
+
+    def step(self) -> None:
+        """Execute one instruction or take one trap."""
+
+    def run(self, budget: int) -> str:
+        """Execute at most `budget` instructions; returns "budget", "attention" or "breakpoint"."""
+
+
+@dataclass(frozen=True)
+class ExitStatus:
+    """How a run ended: the guest's exit code, or one of ours, and why in a sentence."""
+
+    code: int
+    reason: str
+    by_guest: bool = False
+
+
+BREAKPOINT = ExitStatus(0, "The hart is at a breakpoint.")
+
+
+class Machine:
+    """A computer that is switched on. `kernel` is an ELF file's contents; with `bios` it may also
+    be a raw image that the firmware starts. Names in errors come from `kernel_name`, `bios_name`.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        kernel: bytes | None = None,
+        bios: bytes | None = None,
+        drives: Sequence[Drive] = (),
+        append: str = "",
+        console: Console,
+        engine: str = "native",
+        trace: Trace | None = None,
+        kernel_name: str = "the kernel",
+        bios_name: str = "the firmware",
+    ) -> None:
+        self.board, self.console, self.trace = board, console, trace
+        self.memory = Memory(at.RAM, board.memory.size)
+        self.bus = Bus(self.memory, trace)
+        self.hart = Hart(self.bus, self.memory)
+        self.clock = Clock(board.cpu.ps_per_insn, self.hart)
+        self.hart.read_time = lambda: self.clock.ticks
+        self.events = EventQueue(self.clock)
+        self.events.on_earlier = self._call_attention
+        hooks = Hooks(self._set_interrupt, self._finish, self._restart)
+        first, second = loader.stages(self.memory, kernel, kernel_name, bios, bios_name)
+        self._load(first, second, append)
+        self.platform = Platform(board, self.bus, self.events, console, drives, hooks, trace)
+        if trace is not None:
+            trace.now = lambda: self.clock.now_ps
+            self.hart.on_trap = trace.trap
+        self.engine = _make_engine(engine, self.hart)
+        self._status: ExitStatus | None = None
+        self._reset_wanted = False
+        self._quiet_since = (0, 0)  # when the guest last did something, and how to tell
+        self._power_on()
+
+    @property
+    def devices(self) -> dict[str, Device]:
+        """Every device by its name."""
+        return self.platform.devices
+
+    def _load(self, first: Image, second: Image | None, append: str) -> None:
+        """Decide what lies in memory at power-on: what runs first, what firmware is to start next,
+        the device tree, and the boot ROM that leads there."""
+        memory = self.memory
+        tree = devicetree.build(memory.size, append, second.range if second else None)
+        tree_at = at.device_tree_address(memory.size, len(tree))
+        tree_image = loader.raw(tree, tree_at, memory, "the device tree")
+        self._images = [image for image in (first, second, tree_image) if image is not None]
+        rom = BootRom(first.entry, tree_at, second.entry if second else 0)
+        self.bus.map(at.BOOT_ROM, at.BOOT_ROM_SIZE, rom)
+
+    def _power_on(self) -> None:
+        """Put the images into memory and the hart at the boot ROM. RAM keeps what else is in it."""
+        for image in self._images:
+            image.place(self.memory)
+        now = self.clock.now_ps
+        self.hart.reset(at.BOOT_ROM)
+        self.clock.set_now(now)
+
+    def _set_interrupt(self, number: int, level: bool) -> None:
+        self.hart.set_interrupt(Interrupt(number), level)
+
+    def _call_attention(self) -> None:
+        self.hart.attention = True
+
+    def _finish(self, code: int) -> None:
+        self._status = ExitStatus(code, f"The guest ended the run with code {code}.", by_guest=True)
+        self._call_attention()
+
+    def _restart(self) -> None:
+        self._reset_wanted = True
+        self._call_attention()
+
+    def reset(self) -> None:
+        """Reset everything, as the finisher's reset does; time goes on."""
+        if self.trace is not None:
+            self.trace.event("machine", "reset")
+        self.events.clear()
+        self.platform.reset()
+        self._power_on()
+
+    def run(self, max_instructions: int | None = None) -> ExitStatus:
+        """Run until the guest ends the run, a breakpoint (`BREAKPOINT`), or `max_instructions` more
+        have retired. Can be called again to go on after the last two."""
+        left = max_instructions
+        self._status = None
+        try:
+            while self._settle():
+                if left is not None and left <= 0:
+                    reason = f"The guest was stopped after {max_instructions} instructions."
+                    return ExitStatus(CODE_LIMIT, reason)
+                budget, before = self._budget(left), self.hart.instret
+                why = self.engine.run(budget)
+                if why == "breakpoint":
+                    return BREAKPOINT
+                if left is not None:
+                    # Traps use the budget up too: a guest that only traps is stopped as well.
+                    left -= budget if why == "budget" else max(0, self.hart.instret - before)
+            assert self._status is not None
+            return self._status
+        except ConsoleQuit:
+            return ExitStatus(0, "You ended the run.")
+        finally:
+            self.console.flush()
+
+    def step(self) -> ExitStatus | None:
+        """Execute one instruction, or take one trap; sleeping is skipped. Returns how the run ended
+        if it did."""
+        if self._settle():
+            self.engine.step()
+        return self._status
+
+    def _settle(self) -> bool:
+        """Do all that is due and wake a sleeping hart; False when the run has ended."""
+        while self._status is None:
+            if self._reset_wanted:
+                self._reset_wanted = False
+                self.reset()
+            self.events.run_due()
+            if not self._sleeping():
+                self._serve_terminal()
+                return self._status is None
+            self._sleep()
+        return False
+
+    def _sleeping(self) -> bool:
+        return self.hart.waiting and not self.hart.mip & self.hart.csr.mie
+
+    def _budget(self, left: int | None) -> int:
+        """Instructions until somebody must look: the next event, the limit, the host."""
+        budget = _LIVE_SLICE if self.console.live else _SLICE
+        if left is not None:
+            budget = min(budget, left)
+        next_ps = self.events.next_ps()
+        if next_ps is not None:
+            per = self.clock.ps_per_insn
+            budget = min(budget, -(-(next_ps - self.clock.now_ps) // per))
+        return max(budget, 1)
+
+    def _serve_terminal(self) -> None:
+        """Hand a key to a guest that waits for the UART's interrupt while it computes."""
+        if self.console.live and self.platform.uart.wants_input():
+            byte = self.console.poll()
+            if byte is not None:
+                self.platform.uart.receive(byte)
+
+    def _sleep(self) -> None:
+        """The hart waits for an interrupt: let the next thing happen that could raise one."""
+        uart, next_ps = self.platform.uart, self.events.next_ps()
+        listens = uart.wants_input() and not self.console.ended()
+        if listens and not self.events.work_pending() and self._input_is_next(next_ps):
+            byte = self.console.wait(self._seconds_until(next_ps))
+            if byte is not None:
+                self._quiet_since = (self.clock.now_ps, uart.sent)
+                uart.receive(byte)
+                return
+            if next_ps is None and not self.console.ended():
+                return
+        if next_ps is None:
+            reason = "The guest sleeps, and nothing is left that could wake it."
+            self._status = ExitStatus(CODE_STUCK, reason)
+        else:
+            self.clock.skip_to(next_ps)
+
+    def _input_is_next(self, next_ps: int | None) -> bool:
+        """Whether a sleeping guest is given input before its timer goes off. From a terminal, yes:
+        the wait ends in time. A pipe's bytes wait until nothing but timers has happened for a
+        while, so that a guest which merely pauses within its work is not held up for input."""
+        if self.console.live or next_ps is None:
+            return True
+        since, sent = self._quiet_since
+        if sent != self.platform.uart.sent or self.events.worked_ps > since:
+            since = max(self.clock.now_ps, self.events.worked_ps)
+            self._quiet_since = (since, self.platform.uart.sent)
+        return self.clock.now_ps - since >= _PATIENCE_PS
+
+    def _seconds_until(self, next_ps: int | None) -> float | None:
+        """Host time that a terminal may keep a sleeping guest waiting."""
+        return None if next_ps is None else max(0, next_ps - self.clock.now_ps) / PS_PER_SECOND
+
+    def close(self) -> None:
+        """Release drives; give the console and the trace back."""
+        self.platform.close()
+        self.console.close()
+        if self.trace is not None:
+            self.trace.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make_engine(name: str, hart: Hart) -> Engine:
+    """Engines are imported when they are chosen: the native one loads LLVM."""
+    if name == "reference":
+        from emu.cpu.reference import ReferenceEngine
+
+        return ReferenceEngine(hart)
+    if name == "native":
+        from emu.cpu.native import NativeEngine
+
+        return NativeEngine(hart)
+    raise AiosError(f"There is no engine '{name}'; the engines are {', '.join(ENGINES)}.")

@@ -1,0 +1,75 @@
+"""The `aios` command. Each module of this package is one subcommand: `NAME`, `HELP`,
+`add_arguments(parser)` and `run(args) -> exit code`.
+
+Only the subcommand that is asked for is imported, and each imports what it needs when it runs, so
+that the command starts quickly. Bad input is one sentence after `aios: error:` and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from emu.errors import AiosError
+
+EXIT_BAD_INPUT = 2
+_EXIT_INTERRUPTED = 130  # as shells report SIGINT
+_EXIT_BROKEN_PIPE = 141  # and SIGPIPE
+
+
+class _Command(Protocol):
+    """What a subcommand's module holds."""
+
+    NAME: str
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def names() -> list[str]:
+    """All subcommands."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def _command(name: str) -> _Command:
+    module: _Command = importlib.import_module(f"{__name__}.{name}")
+    return module
+
+
+def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for the subcommands `wanted`."""
+    parser = argparse.ArgumentParser(prog="aios", description="A bare-metal computer for AI.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in wanted:
+        command = _command(name)
+        child = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
+        command.add_arguments(child)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    known = names()
+    wanted = arguments[:1] if arguments[:1] and arguments[0] in known else known
+    try:
+        args = _parser(wanted).parse_args(arguments)
+        code = _command(args.command).run(args)
+        sys.stdout.flush()
+        return code
+    except AiosError as error:
+        print(f"aios: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone: do not complain again when the interpreter flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _EXIT_BROKEN_PIPE

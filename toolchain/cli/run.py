@@ -1,0 +1,142 @@
+"""`aios run`: switch a machine on; by default with the AIos kernel."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emu.errors import AiosError
+
+if TYPE_CHECKING:
+    from emu.machine import ExitStatus, Machine
+    from emu.platform import Drive
+    from emu.trace import Trace
+
+NAME = "run"
+HELP = "run a kernel on the machine (Ctrl-A x ends it)"
+
+_EXIT_CODE_LIMIT = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options as a QEMU user expects them."""
+    add_machine_arguments(parser)
+    parser.add_argument(
+        "--max-instructions", type=_count, metavar="N", help="stop after N instructions (exit 124)"
+    )
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what machine it is and what runs on it."""
+    parser.add_argument("--kernel", metavar="FILE", help="an RV64 ELF file; default: AIos itself")
+    parser.add_argument("--bios", metavar="FILE", help="firmware, ELF or raw, that starts first")
+    parser.add_argument("--board", metavar="NAME|FILE", help="a board's name or .toml file")
+    parser.add_argument(
+        "--drive",
+        action="append",
+        default=[],
+        metavar="FILE|file=FILE,if=nvme[,readonly=on]",
+        help="an NVMe drive, raw, backed by FILE (may be repeated)",
+    )
+    parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
+    parser.add_argument("--trace", metavar="FILE", help="record device accesses and traps as JSON")
+    parser.add_argument("--engine", default="native", choices=("native", "reference"))
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text.replace("_", ""), 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of instructions") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} instructions are not possible")
+    return value
+
+
+def parse_drive(text: str) -> Drive:
+    """A --drive option: a path, or `key=value` pairs as QEMU has them (a comma in a path is doubled
+    there)."""
+    from emu.platform import Drive
+
+    if not text.startswith(("file=", "if=", "readonly=", "format=")):
+        return Drive(text)
+    options = {}
+    for part in text.replace(",,", "\0").split(","):
+        key, equals, value = part.replace("\0", ",").partition("=")
+        if not equals:
+            raise AiosError(f"In --drive {text}, '{part}' is no key=value.")
+        options[key] = value
+    path = options.pop("file", "")
+    if not path:
+        raise AiosError(f"--drive {text} names no file; write file=PATH.")
+    allowed = {"if": ("nvme",), "format": ("raw",), "readonly": ("on", "off")}
+    for key, value in options.items():
+        if value not in allowed.get(key, ()):
+            choices = " or ".join(f"{k}={v}" for k, values in allowed.items() for v in values)
+            raise AiosError(f"--drive {text} says {key}={value}; besides file it takes {choices}.")
+    return Drive(path, readonly=options.get("readonly") == "on")
+
+
+def _read(path: str, what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise AiosError(f"The {what} {path} cannot be read: {error.strerror}.") from error
+
+
+def _open_trace(path: str | None) -> Trace | None:
+    from emu.trace import Trace
+
+    if path is None:
+        return None
+    try:
+        return Trace(open(path, "w", encoding="utf-8"))
+    except OSError as error:
+        raise AiosError(f"The trace {path} cannot be written: {error.strerror}.") from error
+
+
+def make_machine(args: argparse.Namespace) -> Machine:
+    """The machine that the options of `add_machine_arguments` describe, switched on."""
+    from emu import board
+    from emu.console import open_console
+    from emu.machine import Machine
+
+    loaded = board.load(args.board or board.DEFAULT)
+    drives = [parse_drive(text) for text in args.drive]
+    kernel_path = args.kernel
+    if kernel_path is None and args.bios is None:
+        from toolchain.cli.build import default_image
+
+        kernel_path = str(default_image())
+    kernel = None if kernel_path is None else _read(kernel_path, "kernel")
+    bios = None if args.bios is None else _read(args.bios, "firmware")
+    return Machine(
+        loaded,
+        kernel=kernel,
+        bios=bios,
+        drives=drives,
+        append=args.append,
+        console=open_console(),
+        engine=args.engine,
+        trace=_open_trace(args.trace),
+        kernel_name=f"The kernel {kernel_path}",
+        bios_name=f"The firmware {args.bios}",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the guest ends it; the exit code is the guest's."""
+    with make_machine(args) as machine:
+        machine.console.start()
+        status = machine.run(args.max_instructions)
+    return report(status)
+
+
+def report(status: ExitStatus) -> int:
+    """Say why a run ended if it was not the guest's doing; returns the exit code, which the host
+    limits to a byte: a failure stays one."""
+    if not status.by_guest:
+        print(f"aios: {status.reason}", file=sys.stderr)
+    return status.code if status.code < _EXIT_CODE_LIMIT else status.code % _EXIT_CODE_LIMIT or 1
