@@ -124,7 +124,7 @@ def _compare(f: FunctionEmitter, op: str, left: Value, right: Value, type_: type
         return f.compare(f"icmp s{op}", order, int_const(0))
     if op in ("eq", "ne"):
         return f.compare(f"icmp {op}", left, right)
-    signed = isinstance(type_, types.Int) and type_.signed or isinstance(type_, types.Enum)
+    signed = (isinstance(type_, types.Int) and type_.signed) or isinstance(type_, types.Enum)
     return f.compare(f"icmp {'s' if signed else 'u'}{op}", left, right)
 
 

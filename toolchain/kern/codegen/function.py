@@ -49,7 +49,7 @@ class FunctionEmitter(Body):
         if not self.terminated:
             self._at(function.end or function.place)
             self.end("ret void" if function.result == types.VOID else "unreachable")
-        linkage = "" if function.exported else "internal "
+        linkage = "" if self.module.is_public(function) else "internal "
         attributes = self.module.attributes(function)
         return [
             f"define {linkage}{header}{attributes} !dbg {self._subprogram} {{",

@@ -46,7 +46,7 @@ def memory_type(type_: types.Type) -> str:
             return STR_TYPE
         case types.Order():
             return ORDER_TYPE
-        case types.Result(value) if not in_memory(type_):
+        case types.Result() if not in_memory(type_):
             members = types.members_of(type_)
             assert members is not None
             return "{ " + ", ".join(memory_type(m) for m in members) + " }"

@@ -30,23 +30,24 @@ class ModuleEmitter:
         self._functions = list(program.functions)
         if program.entry is not None and not tests:
             self._functions.append(program.entry)
+        self._testing = tests
         self._tests = program.tests if tests else ()
         self._functions += [test.function for test in self._tests]
         self._runtime = {
             f.name: symbol(f.symbol) for f in program.functions if f.module.startswith("kern.")
         }
-        self._runtime["kern_panic"] = symbol("kern_panic")
+        self._runtime["kern_panic"] = symbol("test_panic" if tests else "kern_panic")
         self._attributes = ' nounwind "frame-pointer"="non-leaf" "target-cpu"="generic-rv64"'
 
     def emit(self) -> str:
         """The module's text."""
-        defined = {f.symbol for f in self._functions}
+        defined = {self.symbol(f) for f in self._functions}
         bodies = [line for f in self._functions for line in FunctionEmitter(self, f).emit()]
         for extern in self._program.externs:
-            if extern.symbol not in defined:
+            if self.symbol(extern) not in defined:
                 attributes = self.attributes(extern)
                 self._head.append(f"declare {self.prototype(extern, names=False)}{attributes}")
-                defined.add(extern.symbol)
+                defined.add(self.symbol(extern))
         for text, arguments in self._instructions.items():
             parameters = ", ".join(["i64"] * arguments)
             self._head.append(f"declare i64 {symbol(f'__insn {text}')}({parameters}) nounwind")
@@ -68,8 +69,14 @@ class ModuleEmitter:
     # ── Functions ────────────────────────────────────────────────────────────────────────────
 
     def symbol(self, function: typed.Function) -> str:
-        """The LLVM name of a function."""
+        """The LLVM name of a function. In a test build the tests' panic routine stands in."""
+        if self._testing and function.symbol == "kern_panic" and function.body is None:
+            return symbol("test_panic")
         return symbol(function.symbol)
+
+    def is_public(self, function: typed.Function) -> bool:
+        """Whether the linker sees it; in a test build a program's exports are not wanted."""
+        return function.exported and (not self._testing or function.module.startswith("kern."))
 
     def runtime(self, routine: str) -> str:
         """The LLVM name of a routine of the runtime, by its Kern name."""
@@ -93,7 +100,7 @@ class ModuleEmitter:
         text = self._attributes
         if function.symbol in _NO_BUILTINS:
             text += ' "no-builtins"'
-        if function.symbol == "kern_panic" or function.name.startswith("panic_"):
+        if function.symbol in ("kern_panic", "test_panic") or function.name.startswith("panic_"):
             text += " cold noinline"
         return text
 

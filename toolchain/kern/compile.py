@@ -1,0 +1,64 @@
+"""The compiler's driver: from sources to an RV64 object, pass by pass.
+
+Every program is compiled together with the prelude (names seen everywhere) and the runtime: the
+modules `kern.*`, which the code generator calls and whose names no program can write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolchain.kern import check, parse, typed
+from toolchain.kern.diagnostics import Diagnostic, KernErrors, Source
+
+_HERE = Path(__file__).parent
+_RUNTIME = ("text", "containers", "panics", "memory", "arithmetic")
+
+
+def read_source(path: Path) -> Source:
+    """The source in a file; its module is the file's name without `.kern`."""
+    return Source(str(path), path.stem, path.read_text(encoding="utf-8"))
+
+
+def library(*, tests: bool = False) -> list[Source]:
+    """The prelude and the runtime."""
+    names = (*_RUNTIME, "testing") if tests else _RUNTIME
+    prelude = Source("prelude.kern", "prelude", (_HERE / "prelude.kern").read_text("utf-8"))
+    return [prelude] + [
+        Source(
+            f"runtime/{name}.kern",
+            f"kern.{name}",
+            (_HERE / "runtime" / f"{name}.kern").read_text("utf-8"),
+        )
+        for name in names
+    ]
+
+
+def analyse(sources: Sequence[Source], *, root: str, tests: bool = False) -> typed.Program:
+    """The checked program; raises KernErrors with all that is wrong in all files."""
+    everything = [*library(tests=tests), *sources]
+    modules = {}
+    wrong: list[Diagnostic] = []
+    for source in everything:
+        try:
+            modules[source.module] = parse.parse(source)
+        except KernErrors as errors:
+            wrong += errors.diagnostics
+    if wrong:
+        raise KernErrors(wrong, everything)
+    return check.check(modules, root=root, tests=tests, sources=everything)
+
+
+def compile(  # noqa: A001  (the pass is called what it is)
+    sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool = False
+) -> bytes:
+    """The object of a whole program.
+
+    `root` is the module whose statements are the program (`kern_main`); `opt` is 0 (every local in
+    memory, for the debugger), 1 or 2. With `tests` the `test` blocks take the program's place.
+    """
+    program = analyse(sources, root=root, tests=tests)
+    from toolchain.kern import backend, codegen  # LLVM is slow to load, errors should be fast
+
+    return backend.emit_object(codegen.generate(program, optimised=opt > 0, tests=tests), opt)

@@ -1,0 +1,84 @@
+"""Running the `test` blocks of Kern programs on the machine.
+
+The tests are linked with a small machine-mode program (`runtime/testing.s`) that calls one after
+the other and reports on the UART; a test that panics or traps fails and the next one starts. So
+one run of the machine does all the tests of a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emu.errors import AiosError
+from toolchain.kern import backend, codegen
+from toolchain.kern.compile import analyse
+from toolchain.kern.diagnostics import Source
+
+_RUNTIME = Path(__file__).parent / "runtime" / "testing.s"
+
+Runner = Callable[[bytes], str]
+"""Runs an executable to its end and gives what it wrote to the UART."""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """How one test ended. `message` is why it failed, `output` what it printed."""
+
+    __test__ = False  # it is no test class of pytest
+
+    name: str
+    file: str
+    line: int
+    passed: bool
+    message: str
+    output: str
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """An executable that runs tests, and the tests in their order: (name, file, line)."""
+
+    __test__ = False
+
+    executable: bytes
+    tests: tuple[tuple[str, str, int], ...]
+
+
+def build(sources: Sequence[Source], objects: Sequence[bytes] = (), *, opt: int = 2) -> TestImage:
+    """The test program of the given modules; `objects` are linked in (assembly they call).
+
+    Raises KernErrors for a wrong program, AiosError when it has no tests.
+    """
+    from toolchain.asm import assemble
+    from toolchain.link import link
+
+    program = analyse(sources, root="", tests=True)
+    wanted = {source.file for source in sources}
+    tests = tuple((t.name, t.place.file, t.place.line) for t in program.tests)
+    if not any(file in wanted for _, file, _ in tests):
+        raise AiosError(f"{', '.join(sorted(wanted))}: there is no test in these files.")
+    llvm = codegen.generate(program, optimised=opt > 0, tests=True)
+    runtime = assemble(_RUNTIME.read_text(encoding="utf-8"), "testing.s")
+    code = backend.emit_object(llvm, opt)
+    return TestImage(link([runtime, code, *objects]), tests)
+
+
+def run(image: TestImage, runner: Runner) -> list[TestResult]:
+    """Runs the tests; those that an early end of the machine left out have failed."""
+    results: list[TestResult] = []
+    output = ""
+    for piece in runner(image.executable).replace("\r\n", "\n").split("\n"):
+        before, mark, report = piece.partition("\x01")
+        output += before if mark else before + "\n"
+        if mark:
+            outcome, number, message = report.split(" ", 2)
+            name, file, line = image.tests[int(number)]
+            passed = outcome == "passed"
+            results.append(TestResult(name, file, line, passed, message, output))
+            output = ""
+    for name, file, line in image.tests[len(results) :]:
+        message = "the machine stopped before this test ended"
+        results.append(TestResult(name, file, line, False, message, output))
+    return results
