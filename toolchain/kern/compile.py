@@ -38,21 +38,19 @@ def library(*, tests: bool = False) -> list[Source]:
 def analyse(sources: Sequence[Source], *, root: str, tests: bool = False) -> typed.Program:
     """The checked program; raises KernErrors with all that is wrong in all files."""
     everything = [*library(tests=tests), *sources]
-    modules = {}
+    modules = []
     wrong: list[Diagnostic] = []
     for source in everything:
         try:
-            modules[source.module] = parse.parse(source)
+            modules.append(parse.parse(source))
         except KernErrors as errors:
             wrong += errors.diagnostics
     if wrong:
         raise KernErrors(wrong, everything)
-    return check.check(modules, root=root, tests=tests, sources=everything)
+    return check.check(modules, root, tests, everything)
 
 
-def compile(  # noqa: A001  (the pass is called what it is)
-    sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool = False
-) -> bytes:
+def compile(sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool = False) -> bytes:
     """The object of a whole program.
 
     `root` is the module whose statements are the program (`kern_main`); `opt` is 0 (every local in

@@ -132,7 +132,7 @@ LOWERINGS: dict[str, _Lowering] = {
     "wfi": _assembly("wfi"),
     "sfence_vma": _assembly("sfence.vma x0, x0"),
     "ebreak": _assembly("ebreak"),
-    "pause": _void("call void @llvm.riscv.pause()"),
+    "pause": _assembly("pause"),
     "unreachable": _unreachable,
     "ecall": _assembly("mv a7, a0; mv a0, a1; mv a1, a2; ecall"),
     "rdtime": _assembly("csrrs a0, time, x0"),

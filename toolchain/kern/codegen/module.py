@@ -89,7 +89,7 @@ class ModuleEmitter:
         parameters = []
         if layout.in_memory(function.result):
             result = "void"
-            parameters.append("ptr noalias" + " %result" * names)
+            parameters.append("ptr" + " %result" * names)
         for i, parameter in enumerate(function.parameters):
             type_ = layout.value_type(parameter.type) + " " + layout.extension(parameter.type)
             parameters.append(type_ + f" %p{i}" * names)
