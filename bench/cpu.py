@@ -1,0 +1,134 @@
+"""How fast the native engine executes: `python -m bench.cpu [--json]`.
+
+Guest instructions per second, in millions (MIPS), the best of a few runs: assembled loops, programs
+compiled with riscv64-unknown-elf-gcc where that is installed (bench/programs/mix.c), and loops of
+what emitted code leaves to Python, where an instruction costs microseconds. Last, how long the
+engine takes to start from a warm cache, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from emu.bus import Bus
+from emu.cpu.hart import Hart
+from emu.cpu.native.engine import NativeEngine
+from emu.isa.assemble import assemble_line
+from emu.memory import Memory
+
+RAM = 0x8000_0000
+SOURCE = Path(__file__).parent / "programs" / "mix.c"
+
+LOOPS = {
+    "integer loop": ("addi x5, x5, 1", "xor x6, x6, x5", "slli x7, x6, 3", "add x8, x8, x7",
+                     "sltu x9, x8, x6", "bne x5, x0, -20"),
+    "load and store loop": ("auipc x10, 16", "ld x5, 0(x10)", "addi x5, x5, 1", "sd x5, 0(x10)",
+                            "lw x6, 4(x10)", "bne x10, x0, -16"),
+    "CSR loop (Python)": ("csrrs x5, mscratch, x0", "jal x0, -4"),
+}  # fmt: skip
+COMPILED = ("sieve", "quicksort", "matmul", "hash")
+GCC = "riscv64-unknown-elf-gcc"
+
+
+def make_engine() -> NativeEngine:
+    """An engine on a hart with 16 MiB of RAM and nothing else."""
+    memory = Memory(RAM, 16 << 20)
+    hart = Hart(Bus(memory), memory)
+    hart.reset(RAM)
+    return NativeEngine(hart)
+
+
+def load_loop(lines: tuple[str, ...]) -> NativeEngine:
+    """An engine about to execute an assembled loop."""
+    engine = make_engine()
+    code = b"".join(assemble_line(line) for line in lines)
+    engine.hart.memory.view(RAM, len(code))[:] = code
+    return engine
+
+
+def load_compiled(kernel: str) -> NativeEngine:
+    """An engine about to execute one of the functions of mix.c for ever."""
+    engine = make_engine()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "program.elf"
+        subprocess.run(
+            [GCC, "-O2", "-march=rv64gc", "-mabi=lp64d", "-mcmodel=medany", "-ffreestanding",
+             "-nostdlib", f"-DKERNEL={kernel}", f"-Wl,-N,-Ttext={RAM:#x}", "-o", path, SOURCE],
+            check=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            for segment in elf.iter_segments("PT_LOAD"):
+                data = segment.data()
+                engine.hart.memory.view(segment["p_paddr"], len(data))[:] = data
+            engine.hart.state.pc = elf["e_entry"]
+    return engine
+
+
+def mips(engine: NativeEngine, seconds: float = 0.3, runs: int = 4) -> float:
+    """Millions of instructions a second, the best of `runs`, each about `seconds` long."""
+    budget, best = 20_000, 0.0
+    for _ in range(30):
+        start = time.perf_counter()
+        outcome = engine.run(budget)
+        elapsed = time.perf_counter() - start
+        if outcome != "budget" or engine.hart.csr.mcause:
+            raise RuntimeError(f"the program ended with '{outcome}' at {engine.hart.state.pc:#x}")
+        if elapsed < seconds:
+            budget = int(budget * min(10, 1.5 * seconds / elapsed))
+            continue
+        best = max(best, budget / elapsed / 1e6)
+        runs -= 1
+        if not runs:
+            break
+    return best
+
+
+def start_milliseconds() -> float:
+    """From an interpreter just started to the first guest instruction executed."""
+    program = (
+        "import time; t = time.perf_counter(); from bench.cpu import make_engine;"
+        "make_engine().run(1); print(1e3 * (time.perf_counter() - t))"
+    )
+    runs = [subprocess.check_output([sys.executable, "-c", program]) for _ in range(5)]
+    return min(float(run) for run in runs)
+
+
+def measure() -> dict[str, float]:
+    """All figures by name."""
+    todo: dict[str, Callable[[], NativeEngine]] = {
+        name: lambda lines=lines: load_loop(lines)  # type: ignore[misc]
+        for name, lines in LOOPS.items()
+    }
+    if shutil.which(GCC):
+        for kernel in COMPILED:
+            todo[f"{kernel} (gcc -O2)"] = lambda kernel=kernel: load_compiled(kernel)  # type: ignore[misc]
+    return {name: mips(make()) for name, make in todo.items()}
+
+
+def main() -> None:
+    """Print a table, or JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cpu", description="CPU engine speed")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    figures, start = measure(), start_milliseconds()
+    if arguments.json:
+        print(json.dumps({"mips": figures, "start_ms": start}))
+        return
+    for name, value in figures.items():
+        print(f"{name:24} {value:9.2f} MIPS")
+    print(f"{'warm start':24} {start:9.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
