@@ -14,16 +14,14 @@ def test_firmware_traps_guards_timer_and_shutdown_work_on_qemu(
     tool: Callable[[str], str], tmp_path: Path
 ) -> None:
     image = tmp_path / "firmware.elf"
-    subprocess.run(
-        [tool("riscv64-unknown-elf-gcc"), "-O1", "-march=rv64imafdc_zicsr_zifencei", "-mabi=lp64d", "-mcmodel=medany"]
-        + ["-ffreestanding", "-nostdlib", "-T", HERE / "image.ld", "-o", image]
-        + [ASM / "start.s", ASM / "trap.s", HERE / "firmware.c"],
-        check=True,
-        capture_output=True,
-    )
+    gcc = [tool("riscv64-unknown-elf-gcc"), "-O1", "-ffreestanding", "-nostdlib"]
+    target = ["-march=rv64imafdc_zicsr_zifencei", "-mabi=lp64d", "-mcmodel=medany"]
+    sources = [ASM / "start.s", ASM / "trap.s", HERE / "firmware.c"]
+    command = [*gcc, *target, "-T", HERE / "image.ld", "-o", image, *sources]
+    subprocess.run(command, check=True, capture_output=True)
+    qemu = [tool("qemu-system-riscv64"), "-M", "virt", "-m", "256M", "-bios", "none"]
     run = subprocess.run(
-        [tool("qemu-system-riscv64"), "-M", "virt", "-m", "256M", "-bios", "none"]
-        + ["-kernel", image, "-nographic"],
+        [*qemu, "-kernel", image, "-nographic"],
         capture_output=True,
         text=True,
         timeout=30,
