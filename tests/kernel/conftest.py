@@ -1,0 +1,104 @@
+"""The kernel, built once, and the two machines that it boots on: ours and QEMU's.
+
+A machine is a function: `boot(typed, drive=..., append=...)` types into the console and gives what
+came back and the exit code.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from toolchain import disk
+from toolchain.asm import assemble
+from toolchain.kern.compile import compile as compile_kern
+from toolchain.kern.compile import read_source
+from toolchain.link import link
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a boot said, without carriage returns, and how it ended."""
+
+    said: str
+    code: int
+
+    def answer(self, command: str) -> str:
+        """What was printed after a command was typed, up to the next prompt."""
+        return self.said.split(f"AIos> {command}\n", 1)[1].split("AIos> ", 1)[0]
+
+
+Boot = Callable[..., Session]
+
+
+@pytest.fixture(scope="session")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernel as an executable."""
+    sources = [read_source(path) for path in sorted((ROOT / "kernel_src").glob("*.kern"))]
+    objects = [
+        assemble(path.read_text(), path.name)
+        for path in (ROOT / "asm" / "start.s", ROOT / "asm" / "trap.s")
+    ]
+    image = tmp_path_factory.mktemp("kernel") / "aios.elf"
+    image.write_bytes(link([*objects, compile_kern(sources, root="main")]))
+    return image
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """A drive with the digit classifier, two digits and room for an output."""
+    image = tmp_path / "disk.img"
+    names = ("digits.onnx", "digit3.npy", "digit7.npy")
+    disk.create(image, [(name, ROOT / "models" / name) for name in names], [("out.npy", 4096)])
+    return image
+
+
+def _finish(command: list[str | Path], typed: str) -> Session:
+    run = subprocess.run(command, input=typed.encode(), capture_output=True, timeout=60, cwd=ROOT)
+    said = run.stdout.decode().replace("\r", "")
+    if not said:
+        raise AssertionError(run.stderr.decode())
+    return Session(said, run.returncode)
+
+
+@pytest.fixture
+def qemu(tool: Callable[[str], str], kernel: Path) -> Boot:
+    """QEMU's virt machine: no Xaitensor, one NVMe drive at most."""
+
+    def boot(typed: str, drive: Path | None = None, append: str = "") -> Session:
+        command: list[str | Path] = [tool("qemu-system-riscv64"), "-M", "virt", "-m", "1G"]
+        command += ["-bios", "none", "-kernel", kernel, "-nographic", "-append", append]
+        if drive is not None:
+            command += ["-drive", f"file={drive},if=none,format=raw,id=d"]
+            command += ["-device", "nvme,drive=d,serial=aios"]
+        return _finish(command, typed)
+
+    return boot
+
+
+@pytest.fixture
+def aios(kernel: Path) -> Boot:
+    """Our machine, on its default board."""
+
+    def boot(typed: str, drive: Path | None = None, append: str = "") -> Session:
+        command: list[str | Path] = [sys.executable, "-m", "toolchain.cli", "run"]
+        command += ["--kernel", kernel, "--append", append]
+        if drive is not None:
+            command += ["--drive", drive]
+        return _finish(command, typed)
+
+    return boot
+
+
+@pytest.fixture(params=["aios", "qemu"])
+def machine(request: pytest.FixtureRequest) -> Boot:
+    """Each of the machines."""
+    boot: Boot = request.getfixturevalue(request.param)
+    return boot

@@ -1,0 +1,117 @@
+"""Agents: from the drive to an answer, and what happens when there is no answer."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.kernel.conftest import ROOT, Boot
+from toolchain import disk
+
+
+def test_the_three_devices_are_found(aios: Boot, drive: Path) -> None:
+    answer = aios("devices\npoweroff\n", drive).answer("devices")
+    assert sorted(line.split()[0] for line in answer.splitlines()) == ["GPU0", "NVMe0", "TPU0"]
+
+
+def test_digit_is_recognised(aios: Boot, drive: Path) -> None:
+    session = aios("spawn digits\ninfer 0 digit7.npy\ninfer 0\npoweroff\n", drive)
+    assert "class 7" in session.answer("infer 0 digit7.npy")
+    assert "class 3" in session.answer("infer 0")
+
+
+def test_output_file_agrees_with_onnxruntime(aios: Boot, drive: Path) -> None:
+    session = aios("spawn digits\ninfer 0 digit7.npy out.npy\npoweroff\n", drive)
+    assert session.code == 0
+    got = np.load(io.BytesIO(disk.extract(drive, "out.npy")))
+    model = onnxruntime.InferenceSession(ROOT / "models" / "digits.onnx")
+    image = np.load(ROOT / "models" / "digit7.npy")
+    (want,) = model.run(None, {model.get_inputs()[0].name: image})
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+def test_agents_and_memory_are_shown(aios: Boot, drive: Path) -> None:
+    session = aios("spawn digits 0.5\ninfer 0\nagents\nmem\ntasks\npoweroff\n", drive)
+    assert "digits.onnx" in session.answer("agents")
+    assert "1 runs" in session.answer("agents")
+    assert "agent 0" in session.answer("mem")
+    assert "0 waiting" in session.answer("tasks")
+
+
+def test_hart_without_xaitensor_refuses_to_infer(qemu: Boot, drive: Path) -> None:
+    session = qemu("spawn digits\ninfer 0\nagents\npoweroff\n", drive)
+    assert session.answer("infer 0") == (
+        "error: this hart has no Xaitensor, so agent 0 cannot infer\n"
+    )
+    assert "digits.onnx" in session.answer("agents")
+
+
+def test_full_agent_table_is_an_error(qemu: Boot, drive: Path) -> None:
+    session = qemu("spawn digits\n" * 257 + "poweroff\n", drive)
+    assert "agent 255 runs digits.onnx\n" in session.said
+    assert "error: the agent table is full: 256 agents are the most\n" in session.said
+    assert session.code == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x07garbage", b"\x3a\xff\xff\xff\xff\x0f"])
+def test_broken_model_is_an_error_and_frees_its_agent(
+    qemu: Boot, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(content)
+    image = tmp_path / "disk.img"
+    disk.create(image, [("bad.onnx", tmp_path / "bad.onnx")])
+    session = qemu("spawn bad\nagents\npoweroff\n", image)
+    assert session.answer("spawn bad").startswith("error: ")
+    assert session.answer("agents").startswith("no agents")
+
+
+def test_wrong_input_is_an_error(aios: Boot, tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", np.zeros((1, 1, 9, 9), np.float32))
+    image = tmp_path / "disk.img"
+    files = [("digits.onnx", ROOT / "models" / "digits.onnx"), ("wide.npy", tmp_path / "wide.npy")]
+    disk.create(image, files)
+    session = aios("spawn digits\ninfer 0\ninfer 0 digits.onnx\npoweroff\n", image)
+    assert session.answer("infer 0").startswith("error: ")
+    assert session.answer("infer 0 digits.onnx").startswith("error: ")
+    assert session.code == 0
+
+
+def test_without_a_drive_there_is_a_sentence(machine: Boot) -> None:
+    answer = machine("models\npoweroff\n").answer("models")
+    assert answer == "error: there is no NVMe drive\n"
+
+
+def _patched(drive: Path, offset: int, data: bytes) -> Path:
+    with drive.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+    return drive
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "error"),
+    [
+        (0, b"FATDISK!", "the drive holds no AIFS image"),
+        (8, struct.pack("<I", 9), "the drive's AIFS version is 9, this kernel reads 1"),
+        (12, b"\xff\xff\xff\xff", "the drive's table has 4294967295 entries"),
+        (16, struct.pack("<Q", 1 << 63), "the drive's table at 9223372036854775808 is outside"),
+        (4096, b"D", "the drive's table is damaged: its crc32 is wrong"),
+    ],
+)
+def test_damaged_drive_is_a_sentence(
+    qemu: Boot, drive: Path, offset: int, data: bytes, error: str
+) -> None:
+    answer = qemu("models\npoweroff\n", _patched(drive, offset, data)).answer("models")
+    assert answer.startswith(f"error: {error}")
+
+
+def test_damaged_content_is_a_sentence(qemu: Boot, drive: Path) -> None:
+    [model] = [entry for entry in disk.read(drive) if entry.name == "digits.onnx"]
+    _patched(drive, model.offset + 40, b"\0\1\2")
+    answer = qemu("spawn digits\npoweroff\n", drive).answer("spawn digits")
+    assert answer == "error: the content of 'digits.onnx' is damaged: its crc32 is wrong\n"
