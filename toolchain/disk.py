@@ -24,7 +24,7 @@ ALIGN = 4096
 TABLE_OFFSET = 4096
 HEADER = struct.Struct("<8sIIQQI")
 """Magic, version, number of entries, table offset, image size, CRC-32 of the table."""
-ENTRY = struct.Struct("<64sIIQQQI24x")
+ENTRY = struct.Struct("<64sIIQQQI28x")
 """Name, kind, flags, offset, size in use, capacity, CRC-32 of the content."""
 
 MODEL, TENSOR, RAW = 1, 2, 3
