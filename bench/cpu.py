@@ -22,7 +22,7 @@ from elftools.elf.elffile import ELFFile
 
 from emu.bus import Bus
 from emu.cpu.hart import Hart
-from emu.cpu.native.engine import NativeEngine
+from emu.cpu.native import NativeEngine
 from emu.isa.assemble import assemble_line
 from emu.memory import Memory
 

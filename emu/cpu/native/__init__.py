@@ -5,3 +5,7 @@ together), `readings` and `floating` (what each operation of the graph means in 
 and `interpreter` (the whole module), then `engine` (what Python does when emitted code returns).
 docs/cpu.md explains the technique with a picture.
 """
+
+from emu.cpu.native.engine import NativeEngine
+
+__all__ = ["NativeEngine"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from emu.bus import Bus
 from emu.cpu.hart import Hart
-from emu.cpu.native.engine import NativeEngine
+from emu.cpu.native import NativeEngine
 from emu.cpu.reference import ReferenceEngine
 from emu.cpu.state import Dirty, State
 from emu.isa.assemble import assemble_line
