@@ -243,7 +243,9 @@ class ArrayValue(Expr):
 
 @dataclass(frozen=True)
 class StructValue(Expr):
-    """A Struct with these fields (number, value) in the order written; the others are zero."""
+    """A Struct with these fields (number, value) in the order written; the others are zero.
+
+    Of a SlotTable too (an array literal made one): all elements, and all used bits."""
 
     fields: tuple[tuple[int, Expr], ...]
 
@@ -576,7 +578,10 @@ class If(Stmt):
 
 @dataclass(frozen=True)
 class Loop(Stmt):
-    """`while condition { body; step }`; Continue goes to step. Condition None: for ever."""
+    """`while condition { body; step }`; Continue goes to step.
+
+    Condition None: for ever, without a Break that leaves this loop.
+    """
 
     condition: Expr | None
     body: Block

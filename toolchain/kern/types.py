@@ -95,6 +95,22 @@ class Null(Type):
 
 
 @dataclass(frozen=True)
+class AnyInt(Type):
+    """The type of an integer constant before it adapts: exact, of any size; checker only."""
+
+    def __str__(self) -> str:
+        return "int"
+
+
+@dataclass(frozen=True)
+class AnyFloat(Type):
+    """The type of a floating point constant before it adapts; checker only."""
+
+    def __str__(self) -> str:
+        return "float"
+
+
+@dataclass(frozen=True)
 class Ptr(Type):
     """A 64-bit address; `target` is None for the untyped `ptr`."""
 
@@ -276,6 +292,7 @@ U8, U16, U32, U64 = Int(8, False), Int(16, False), Int(32, False), Int(64, False
 F32, F64 = Float(32), Float(64)
 BOOL, VOID, NEVER, POISON, NULL, STR = Bool(), Void(), Never(), Poison(), Null(), Str()
 PTR = Ptr()
+ANY_INT, ANY_FLOAT = AnyInt(), AnyFloat()
 
 NAMED: dict[str, Type] = {
     "int": INT, "float": F64, "bool": BOOL, "str": STR, "ptr": PTR,
