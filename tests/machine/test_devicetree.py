@@ -1,0 +1,84 @@
+"""The device tree: valid for dtc, and in what counts the same as QEMU's."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from emu import devicetree
+from emu.fdt import Node, flatten
+
+GIB = 1 << 30
+
+
+def decompile(dtc: str, blob: bytes) -> tuple[str, str]:
+    """The source that dtc gives, sorted, and its complaints."""
+    done = subprocess.run(
+        [dtc, "-I", "dtb", "-O", "dts", "-s"], input=blob, capture_output=True, check=True
+    )
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def node(source: str, name: str) -> list[str]:
+    """The property lines of the node `name`."""
+    lines = source.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip() == f"{name} {{")
+    found = []
+    for line in lines[start + 1 :]:
+        if line.strip().endswith(("{", "}", "};")):
+            break
+        found.append(line.strip())
+    return [line for line in found if line]
+
+
+def test_dtc_accepts_the_tree(tool) -> None:
+    source, complaints = decompile(tool("dtc"), devicetree.build(GIB, 'exec="help; poweroff"'))
+    assert "ERROR" not in complaints
+    assert 'bootargs = "exec=\\"help; poweroff\\"";' in source
+    assert "_xaitensor" in source
+
+
+def test_the_tree_survives_a_round_trip_through_dtc(tool) -> None:
+    blob = devicetree.build(GIB, "x")
+    again = subprocess.run(
+        [tool("dtc"), "-I", "dtb", "-O", "dtb"], input=blob, capture_output=True, check=True
+    ).stdout
+    assert decompile(tool("dtc"), again)[0] == decompile(tool("dtc"), blob)[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "memory@80000000",
+        "poweroff",
+        "reboot",
+        "soc",
+        "rtc@101000",
+        "serial@10000000",
+        "test@100000",
+        "pci@30000000",
+        "plic@c000000",
+        "clint@2000000",
+        "interrupt-controller",
+    ],
+)
+def test_nodes_equal_qemus(tool, tmp_path: Path, name: str) -> None:
+    dump = tmp_path / "qemu.dtb"
+    qemu = [tool("qemu-system-riscv64"), "-M", f"virt,dumpdtb={dump}", "-m", "1G", "-nographic"]
+    subprocess.run(qemu, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    theirs, _ = decompile(tool("dtc"), dump.read_bytes())
+    ours, _ = decompile(tool("dtc"), devicetree.build(GIB, ""))
+    assert node(ours, name) == node(theirs, name)
+
+
+def test_values_of_every_kind(tool) -> None:
+    root = Node("")
+    root["number"], root["cells"], root["text"] = 5, [1, 2], "word"
+    root["texts"], root["raw"], root["flag"] = ["a", "b"], b"\1\2\3", None
+    root.add("child")["number"] = 6
+    source, _ = decompile(tool("dtc"), flatten(root))
+    for line in ("number = <0x05>;", "cells = <0x01 0x02>;", 'text = "word";', "flag;"):
+        assert line in source
+    assert "raw = [01 02 03];" in source
