@@ -53,5 +53,6 @@ def _optimise(module: Any, machine: Any, opt: int) -> None:
     options = binding.create_pipeline_tuning_options(speed_level=opt)
     options.loop_vectorization = False  # the machine has no vector unit but the tensor registers
     options.slp_vectorization = False
+    options.inlining_threshold = 50  # of 225: half the time and two thirds of the code
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)

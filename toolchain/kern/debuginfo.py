@@ -2,8 +2,10 @@
 
 `Metadata` numbers the nodes of a module; `DebugInfo` describes the program by them: a compile
 unit a module, a subprogram a function, locals in lexical blocks, globals, and every type with its
-layout. LLVM turns this into DWARF 4. The language is given as C so that gdb evaluates
-expressions; a `str` is a struct whose bytes are chars, so that gdb shows its text.
+layout. LLVM turns this into DWARF 4. Functions have their qualified name as linkage name, which is
+what gdb calls them; globals have none, so that gdb finds them by their own. The language is given
+as C so that gdb evaluates expressions; a `str` is a struct whose bytes are chars, so that gdb shows
+its text.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ class DebugInfo:
         flags += " | DISPFlagOptimized" if self._optimised else ""
         routine = self._metadata.add(f"!DISubroutineType(types: {kind})")
         return self._metadata.distinct(
-            f"distinct !DISubprogram(name: {_quoted(_source_name(function))},"
+            f"distinct !DISubprogram(name: {_quoted(function.name)},"
             f" linkageName: {_quoted(function.symbol)}, scope: {file}, file: {file},"
             f" line: {function.place.line}, type: {routine}, scopeLine: {function.place.line},"
             f" flags: DIFlagPrototyped, spFlags: {flags}, unit: {self._units[function.module]})"
@@ -141,8 +143,7 @@ class DebugInfo:
         unit = self._units[variable.module]
         node = self._metadata.distinct(
             f"distinct !DIGlobalVariable(name: {_quoted(variable.name)},"
-            f" linkageName: {_quoted(variable.symbol)}, scope: {unit},"
-            f" file: {self._file(variable.place.file)}, line: {variable.place.line},"
+            f" scope: {unit}, file: {self._file(variable.place.file)}, line: {variable.place.line},"
             f" type: {self.type(variable.type)}, isLocal: false, isDefinition: true)"
         )
         expression = self._metadata.distinct(
@@ -271,8 +272,3 @@ def _names(type_: types.Type) -> tuple[str, ...]:
         case types.Queue():
             return "head", "len", "elements"
     return "error", "value"
-
-
-def _source_name(function: typed.Function) -> str:
-    """The function's name as a program writes it from another module."""
-    return function.name if function.exported else f"{function.module}.{function.name}"
