@@ -125,7 +125,7 @@ class State(_Layout):
     fflags = Word("Accrued floating-point exceptions, fcsr bits 4:0.")
     fs = Word("mstatus.FS, a `Dirty`.")
     xs = Word("mstatus.XS, the tensor unit's, a `Dirty`.")
-    reservation = Word("Physical or virtual address of the LR reservation, as `hart` defines it.")
+    reservation = Word("Virtual address of the LR reservation.")
     reserved = Word("1 while a reservation is held, else 0.")
     instret = Word("Instructions retired since reset.")
     budget = Word("Instructions that emitted code may still retire; it returns at 0.")

@@ -28,7 +28,7 @@ _MASK = (1 << 64) - 1
 
 
 @cache
-def _code() -> Code:
+def interpreter_code() -> Code:
     """The interpreter's code, the same for every hart."""
     sources = source_key("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit")
     return compile_cached(f"interpreter {sources}", _build)
@@ -49,7 +49,7 @@ class NativeEngine:
         self._reference = ReferenceEngine(hart)
         self._pages = CodePages(hart.state)
         self._marked: frozenset[int] = frozenset()
-        self._code = _code()
+        self._code = interpreter_code()
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self._run: Callable[[int], None] = prototype(self._code.address("run"))
 

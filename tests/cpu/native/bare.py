@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.cpu.jit import compile_cached, source_key
-from emu.cpu.native import interpreter
 from emu.cpu.native.codepages import CodePages
+from emu.cpu.native.engine import interpreter_code
 from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Dirty, Exit, State
 from emu.memory import Memory
 
@@ -16,13 +15,12 @@ RAM_BASE, RAM_SIZE = 0x8000_0000, 0x10_0000
 class Bare:
     """A state block, RAM, and the emitted `run`; the floating-point unit is on and dirty."""
 
-    def __init__(self) -> None:
+    def __init__(self, code_pages: int = 16) -> None:
         self.memory = Memory(RAM_BASE, RAM_SIZE)
         self.state = State()
         self.state.pc, self.state.fs = RAM_BASE, Dirty.DIRTY
-        self.pages = CodePages(self.state)
-        key = "interpreter " + source_key("emu.isa", "emu.cpu.native", "emu.cpu.state")
-        self._code = compile_cached(key, interpreter.build)
+        self.pages = CodePages(self.state, code_pages)
+        self._code = interpreter_code()
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._code.address("run"))
         self.map_data()
 

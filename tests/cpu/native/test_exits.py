@@ -174,3 +174,20 @@ def test_another_regime_does_not_hit_the_entries_of_this_one() -> None:
     assert bare.run(1) == Exit.LOAD_MISS
     bare.state.set_regime(None, None)
     assert bare.run(1) == Exit.BUDGET
+
+
+def test_more_pages_of_code_than_there_are_pages_of_records() -> None:
+    bare = Bare(code_pages=2)
+    for page in range(5):
+        _load(bare, "addi x5, x5, 1", "jal x0, 4092", at=RAM_BASE + page * PAGE_SIZE)
+    _load(bare, "jal x0, -20480", at=RAM_BASE + 5 * PAGE_SIZE)
+    bare.state.pc = RAM_BASE
+    assert bare.run(1100) == Exit.BUDGET
+    assert bare.state.x[5] == 500
+
+
+def test_a_straddling_instruction_needs_both_pages_to_fit() -> None:
+    bare = Bare(code_pages=2)
+    _load(bare, "addi x5, x5, 1", "jal x0, -4", at=END_OF_PAGE - 2)
+    assert bare.run(1000) == Exit.BUDGET
+    assert bare.state.x[5] == 500
