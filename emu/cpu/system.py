@@ -91,10 +91,10 @@ def fence_i(hart: Hart) -> int:
 
 def tensor(hart: Hart, mnemonic: str, *operands: int) -> int:
     """A tensor instruction; illegal while the tensor unit is off."""
-    from emu.cpu.tensor import execute  # compiles code when first used
-
     if hart.state.xs == Dirty.OFF:
         raise illegal()
+    from emu.cpu.tensor import execute  # compiles code when first used
+
     result: int = execute(hart, mnemonic, *operands)
     hart.state.xs = Dirty.DIRTY
     return result

@@ -1,0 +1,56 @@
+"""`docs/isa.md`, written from the table: every instruction, its encoding and what it does.
+
+Run as `python -m emu.isa.docs` to print it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from emu.isa import EXTENSIONS, TABLE, Instruction
+from emu.isa.csrs import BY_NUMBER
+
+_HEAD = """# The instruction set
+
+Generated from `emu/isa` by `python -m emu.isa.docs`; do not edit.
+
+Encodings are pictures, bit 31 (or 15) first: digits are fixed bits, names are fields,
+`imm[11:0]` says which bits of the immediate stand there, `rd'` is one of x8 to x15.
+"""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _assembly(insn: Instruction) -> str:
+    """The syntax without the kinds of its fields."""
+    return re.sub(r"\{(\w+)(?::\w)?\}", r"\1", insn.syntax)
+
+
+def _extension(module: object) -> list[str]:
+    name = getattr(module, "__name__", "").rpartition(".")[2]
+    title = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
+    rows = [
+        f"| `{_assembly(i)}` | `{_cell(i.encoding.picture)}` | {_cell(i.doc)} |"
+        for i in TABLE.values()
+        if i.extension == name
+    ]
+    head = ["| assembly | encoding | meaning |", "| --- | --- | --- |"]
+    return [f"## {title.rstrip('.')}", "", *head, *rows, ""]
+
+
+def render() -> str:
+    """The whole document."""
+    lines = [_HEAD]
+    for module in EXTENSIONS:
+        lines += _extension(module)
+    lines += ["## Control and status registers", "", "| number | name | meaning |"]
+    lines += ["| --- | --- | --- |"]
+    lines += [f"| {n:#05x} | `{c.name}` | {c.doc} |" for n, c in sorted(BY_NUMBER.items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(render(), end="")
