@@ -93,13 +93,6 @@ def source_key(*modules: str) -> str:
     return digest.hexdigest()
 
 
-def cache_directory() -> Path:
-    """Where object code is kept; the directory need not exist."""
-    if chosen := os.environ.get("AIOS_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aios"
-
-
 @cache
 def _host() -> tuple[str, str, str]:
     """Target triple, processor name and features of the machine we run on."""

@@ -107,7 +107,7 @@ def make_machine(args: argparse.Namespace) -> Machine:
     drives = [parse_drive(text) for text in args.drive]
     kernel_path = args.kernel
     if kernel_path is None and args.bios is None:
-        from toolchain.cli.build import default_image
+        from toolchain.image import default_image
 
         kernel_path = str(default_image())
     kernel = None if kernel_path is None else _read(kernel_path, "kernel")

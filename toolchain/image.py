@@ -1,0 +1,96 @@
+"""From kernel sources to the image that boots, made once for each state of the sources.
+
+`default_image` is AIos itself: all of `kernel_src/` and `asm/`, root module `main`. The image is kept
+in the cache directory under a hash of everything it is made from, the toolchain's own files
+included, so the warm path reads and hashes a few hundred files and imports no compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from emu.cache import cache_directory
+from emu.errors import AiosError
+
+_ROOT = Path(__file__).resolve().parents[1]
+_MAKERS = ("toolchain/kern", "toolchain/asm", "toolchain/link", "emu/isa")
+_MAKER_SUFFIXES = (".py", ".lark", ".kern")
+
+
+def kernel_files() -> list[Path]:
+    """The kernel's sources: Kern modules, then assembly."""
+    modules = sorted((_ROOT / "kernel_src").glob("*.kern"))
+    assembly = sorted((_ROOT / "asm").glob("*.s"))
+    if not modules or not assembly:
+        raise AiosError(f"the kernel's sources are not in '{_ROOT}'; use a checkout of AIos")
+    return [*modules, *assembly]
+
+
+def build(files: Sequence[Path], *, root: str, opt: int = 2) -> bytes:
+    """Compile `.kern` files as one program, assemble `.s` files, take `.o` files; link them all."""
+    from toolchain.asm import assemble
+    from toolchain.kern.compile import compile as compile_kern
+    from toolchain.kern.compile import read_source
+    from toolchain.link import link
+
+    objects, modules = [], []
+    for path in files:
+        try:
+            if path.suffix == ".kern":
+                modules.append(read_source(path))
+            elif path.suffix == ".s":
+                objects.append(assemble(path.read_text("utf-8"), str(path)))
+            elif path.suffix == ".o":
+                objects.append(path.read_bytes())
+            else:
+                raise AiosError(f"'{path}' is neither a .kern, a .s nor a .o file")
+        except OSError as error:
+            raise AiosError(f"'{path}' cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise AiosError(f"'{path}' is no text in UTF-8") from None
+    if modules:
+        objects.append(compile_kern(modules, root=root, opt=opt))
+    return link(objects)
+
+
+def default_image(opt: int = 2) -> Path:
+    """The path of AIos's image, built now if the sources have changed since it was last."""
+    files = kernel_files()
+    name = f"aios-O{opt}-{_digest([*files, *_maker_files()], f'opt {opt}')}.elf"
+    cache = cache_directory()
+    if (cache / name).is_file():
+        return cache / name
+    image = build(files, root="main", opt=opt)
+    return _store(image, name, cache)
+
+
+def _maker_files() -> Iterable[Path]:
+    for folder in _MAKERS:
+        for path in sorted((_ROOT / folder).rglob("*")):
+            if path.suffix in _MAKER_SUFFIXES:
+                yield path
+
+
+def _digest(files: Iterable[Path], salt: str) -> str:
+    digest = hashlib.sha256(salt.encode())
+    for path in files:
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(_ROOT)} {len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()[:24]
+
+
+def _store(image: bytes, name: str, cache: Path) -> Path:
+    """Keep the image; where the cache cannot be written, beside the checkout's other builds."""
+    for folder in (cache, _ROOT / "build"):
+        partial = folder / f"{name}.{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(image)
+            return partial.replace(folder / name)
+        except OSError:
+            continue
+    raise AiosError("the kernel's image can be stored neither in the cache directory nor in build/")
