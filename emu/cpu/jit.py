@@ -4,8 +4,7 @@
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("run"))
 
 `build` makes the module and is called only when the cache has nothing: a warm start neither makes
-IR nor optimises, it maps an object file. The cache is `$AIOS_CACHE`, else `$XDG_CACHE_HOME/aios`,
-else `~/.cache/aios`. It is a convenience, never a condition: a file that is damaged is made anew, a
+IR nor optimises, it maps an object file. The cache (`emu.cache`) is a convenience, never a condition: a file that is damaged is made anew, a
 directory that cannot be written is done without. An entry's name is a hash of the key, the LLVM
 version and the host's processor, so nothing is ever invalidated; what nobody has used for a month
 is deleted.
@@ -25,6 +24,8 @@ from typing import Protocol
 
 import llvmlite
 import llvmlite.binding as llvm
+
+from emu.cache import cache_directory
 
 _MAGIC = b"aios object 1\n"
 _UNUSED_SECONDS = 30 * 24 * 3600
