@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import termios
 import tty
 from collections import deque
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 END_OF_INPUT = 0x04
 _ESCAPE = 0x01  # Ctrl-A, as QEMU has it: Ctrl-A x ends the run
 _CHUNK = 65536
+_STDIN, _STDOUT = 0, 1
 
 
 class ConsoleQuit(Exception):
@@ -60,7 +60,7 @@ class PipeConsole:
 
     live = False
 
-    def __init__(self, source: int | None = 0, sink: int = 1) -> None:
+    def __init__(self, source: int | None = _STDIN, sink: int = _STDOUT) -> None:
         self._source, self._sink = source, sink
         self._input: deque[int] = deque()
         self._output = bytearray()
@@ -89,10 +89,17 @@ class PipeConsole:
         """The next byte, however long it takes; Ctrl-D once at the end, then None."""
         if not self._input and not self._ended:
             self.flush()
-            chunk = b"" if self._source is None else os.read(self._source, _CHUNK)
+            chunk = self._read()
             self._ended = not chunk
             self._input.extend(chunk or bytes([END_OF_INPUT]))
         return self._input.popleft() if self._input else None
+
+    def _read(self) -> bytes:
+        """What is in the pipe, at least a byte; nothing at its end, or when there is no pipe."""
+        try:
+            return b"" if self._source is None else os.read(self._source, _CHUNK)
+        except OSError:  # standard input is closed, or a directory
+            return b""
 
     def ended(self) -> bool:
         """Whether the Ctrl-D has been given."""
@@ -127,7 +134,7 @@ class TerminalConsole:
     live = True
 
     def __init__(self) -> None:
-        self._descriptor = sys.stdin.fileno()
+        self._descriptor = _STDIN
         self._before: list[Any] | None = None  # the terminal's settings, while it is raw
         self._output = bytearray()
         self._escaped = False
@@ -136,7 +143,7 @@ class TerminalConsole:
     def start(self) -> None:
         """Enter raw mode, so that every key reaches the guest."""
         self._before = termios.tcgetattr(self._descriptor)
-        tty.setraw(self._descriptor)
+        tty.setraw(self._descriptor, termios.TCSADRAIN)  # keeps what was typed ahead
 
     def write(self, byte: int) -> None:
         """Buffer `byte` until the line ends or the guest asks for input."""
@@ -148,7 +155,7 @@ class TerminalConsole:
         """Show what is buffered."""
         data, self._output = self._output, bytearray()
         while data:
-            del data[: os.write(sys.stdout.fileno(), data)]
+            del data[: os.write(_STDOUT, data)]
 
     def poll(self) -> int | None:
         """The next key, if one was pressed."""
@@ -190,7 +197,7 @@ class TerminalConsole:
 
 
 def open_console() -> Console:
-    """The terminal when both ends are one, else a pipe."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    """The terminal when standard input and output are one, else a pipe."""
+    if os.isatty(_STDIN) and os.isatty(_STDOUT):
         return TerminalConsole()
-    return PipeConsole(sys.stdin.fileno(), sys.stdout.fileno())
+    return PipeConsole()

@@ -1,0 +1,114 @@
+"""`aios run` as a user meets it: exit codes, pipes, sentences."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emu.errors import AiosError
+from emu.platform import Drive
+from toolchain import cli
+from toolchain.cli.run import parse_drive
+
+ROOT = Path(__file__).parents[2]
+RAM = 0x8000_0000
+PROGRAM = """
+static volatile unsigned char *const uart = (void *)0x10000000;
+int main(void) {
+    for (int c;;) {
+        while (!(uart[5] & 1));
+        c = uart[0];
+        if (c == 4) *(volatile unsigned *)0x100000 = 0x1043333;
+        uart[0] = c + 1;
+    }
+}
+asm(".section .text.init\\n .globl _start\\n _start: lui sp, 0x80010\\n call main\\n");
+"""
+
+
+@pytest.fixture
+def program(tool, tmp_path) -> Path:
+    """A guest that answers each byte with the next one and fails with 260 at the end of input."""
+    (tmp_path / "p.c").write_text(PROGRAM)
+    flags = "-march=rv64gc -mabi=lp64d -mcmodel=medany -nostdlib -O2 -Wl,-n -Wl,-Ttext=0x80000000"
+    gcc = tool("riscv64-unknown-elf-gcc")
+    subprocess.run(
+        [gcc, *flags.split(), "p.c", "-o", "p.elf"], cwd=tmp_path, check=True, capture_output=True
+    )
+    return tmp_path / "p.elf"
+
+
+def aios(*arguments: object, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "import sys; from toolchain.cli import main; sys.exit(main())"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        input=data,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+
+
+def test_console_is_a_pipe_and_the_exit_code_the_guests(program) -> None:
+    done = aios("run", "--kernel", program, "--engine", "reference", data=b"HAL")
+    assert done.stdout == b"IBM"
+    assert done.stderr == b""
+    assert done.returncode == 4  # 260 does not fit in a byte
+
+
+def test_traces_of_two_runs_are_identical(program, tmp_path) -> None:
+    for name in ("a", "b"):
+        aios("run", "--kernel", program, "--trace", tmp_path / name, data=b"HAL")
+    first = (tmp_path / "a").read_bytes()
+    assert first
+    assert first == (tmp_path / "b").read_bytes()
+
+
+def test_the_instruction_limit_says_so(program) -> None:
+    done = aios("run", "--kernel", program, "--max-instructions", "100")
+    assert done.returncode == 124
+    assert done.stderr == b"aios: The guest was stopped after 100 instructions.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--kernel", "/nonexistent"], "The kernel /nonexistent cannot be read: No such file"),
+        (["--kernel", __file__], "test_run.py is not an ELF file"),
+        (["--kernel", __file__, "--board", "toaster"], "There is no board 'toaster'"),
+        (["--kernel", sys.executable], "is for another machine"),
+        (["--bios", __file__, "--drive", "none.img"], "The drive file none.img cannot be opened"),
+        (["--bios", __file__, "--trace", "/nonexistent/t"], "The trace /nonexistent/t cannot be"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(capsys, options, sentence) -> None:
+    assert cli.main(["run", *options]) == cli.EXIT_BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith("aios: error: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_drives_are_paths_or_options() -> None:
+    assert parse_drive("a.img") == Drive("a.img")
+    assert parse_drive("file=a,,b.img,if=nvme,readonly=on") == Drive("a,b.img", readonly=True)
+    for text, match in (
+        ("file=a,if=ide", "says if=ide; besides file it takes if=nvme"),
+        ("if=nvme", "names no file; write file=PATH"),
+        ("file=a,nonsense", "'nonsense' is no key=value"),
+        ("file=a,cache=none", "says cache=none"),
+    ):
+        with pytest.raises(AiosError, match=match):
+            parse_drive(text)
+
+
+def test_every_subcommand_has_a_name_and_help() -> None:
+    for name in cli.names():
+        command = cli._command(name)
+        assert (command.NAME, bool(command.HELP)) == (name, True)
