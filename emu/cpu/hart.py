@@ -1,6 +1,6 @@
 """The hart: its state, its view of memory, its traps and interrupts. Both engines execute on it.
 
-`state` is the block that emitted code shares, `csr` the control registers, `tensor` the tensor
+`state` is the block that emitted code shares, `csr` the control registers, `tr` the tensor
 registers. The machine drives a hart through an engine's `run` and looks at it when that returns:
 
 * `attention` asks an engine to return at once; anybody may set it (a device, a CSR write that lets
@@ -69,7 +69,7 @@ class Hart:
         self.stall_ps = 0
         self.tcause = 0
         self.toperand = 0
-        self._tensor: Any = None
+        self._tr: Any = None
         self.flush_translations()
         self.fence_i()
 
@@ -81,13 +81,13 @@ class Hart:
         return self.state.instret
 
     @property
-    def tensor(self) -> Any:
-        """The tensor registers, as `emu.cpu.tensor` defines them; made when first used."""
-        if self._tensor is None:
+    def tr(self) -> Any:
+        """The tensor registers tr0 to tr15, as `emu.cpu.tensor` defines them."""
+        if self._tr is None:
             from emu.cpu.tensor import registers  # the engine compiles code: most runs need none
 
-            self._tensor = registers()
-        return self._tensor
+            self._tr = registers()
+        return self._tr
 
     def csr_read(self, number: int) -> int:
         """A CSR's value without permission checks, for debuggers and tests; KeyError if absent."""
