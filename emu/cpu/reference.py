@@ -29,6 +29,7 @@ _PC, _INSTRET = State.indices["pc"], State.indices["instret"]
 _FRM, _FFLAGS, _FS = (State.indices[name] for name in ("frm", "fflags", "fs"))
 _DYNAMIC = 7
 _LAST_MODE = 4
+_KEPT_WORDS = 1 << 16
 
 Function = Callable[..., int]
 
@@ -157,6 +158,8 @@ class ReferenceEngine:
             raise Trap(Cause.ILLEGAL, word if word & 3 == 3 else word & 0xFFFF)
         function, slots = self._function(decoded.insn.mnemonic)
         entry = function, tuple(getattr(decoded, name) & _ALL for name in slots)
+        if len(self._decoded) >= _KEPT_WORDS:  # a guest that generates code must not fill the host
+            self._decoded.clear()
         self._decoded[word] = entry
         return entry
 
