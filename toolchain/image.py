@@ -1,8 +1,8 @@
 """From kernel sources to the image that boots, made once for each state of the sources.
 
-`default_image` is AIos itself: all of `kernel_src/` and `asm/`, root module `main`. The image is kept
-in the cache directory under a hash of everything it is made from, the toolchain's own files
-included, so the warm path reads and hashes a few hundred files and imports no compiler.
+`default_image` is AIos itself: all of `kernel_src/` and `asm/`, root module `main`. The image is
+kept in the cache directory under a hash of everything it is made from, the toolchain's own files
+included, so the warm path reads and hashes those files and imports no compiler.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("run"))
 
 `build` makes the module and is called only when the cache has nothing: a warm start neither makes
-IR nor optimises, it maps an object file. The cache (`emu.cache`) is a convenience, never a condition: a file that is damaged is made anew, a
-directory that cannot be written is done without. An entry's name is a hash of the key, the LLVM
-version and the host's processor, so nothing is ever invalidated; what nobody has used for a month
-is deleted.
+IR nor optimises, it maps an object file. The cache (`emu.cache`) is a convenience, never a
+condition: a file that is damaged is made anew, a directory that cannot be written is done without.
+An entry's name is a hash of the key, the LLVM version and the host's processor, so nothing is ever
+invalidated; what nobody has used for a month is deleted.
 """
 
 from __future__ import annotations

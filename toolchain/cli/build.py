@@ -13,7 +13,7 @@ HELP = "build a kernel image from Kern and assembly sources (default: AIos)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is built, and where it goes."""
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=".kern, .s and .o files")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=".kern, .s, .o")
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="default: print its path")
     parser.add_argument("--root", metavar="MODULE", help="whose statements run; default: the first")
     parser.add_argument("--opt", type=int, choices=(0, 1, 2), default=2, help="optimisation")
