@@ -14,13 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import disk
-from toolchain.asm import assemble
-from toolchain.kern.compile import compile as compile_kern
-from toolchain.kern.compile import read_source
-from toolchain.link import link
+from toolchain import disk, image
 
 ROOT = Path(__file__).parents[2]
+MAIN = "import sys; from toolchain.cli import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)
@@ -39,25 +36,18 @@ Boot = Callable[..., Session]
 
 
 @pytest.fixture(scope="session")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kernel() -> Path:
     """The kernel as an executable."""
-    sources = [read_source(path) for path in sorted((ROOT / "kernel_src").glob("*.kern"))]
-    objects = [
-        assemble(path.read_text(), path.name)
-        for path in (ROOT / "asm" / "start.s", ROOT / "asm" / "trap.s")
-    ]
-    image = tmp_path_factory.mktemp("kernel") / "aios.elf"
-    image.write_bytes(link([*objects, compile_kern(sources, root="main")]))
-    return image
+    return image.default_image()
 
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Path:
     """A drive with the digit classifier, two digits and room for an output."""
-    image = tmp_path / "disk.img"
+    path = tmp_path / "disk.img"
     names = ("digits.onnx", "digit3.npy", "digit7.npy")
-    disk.create(image, [(name, ROOT / "models" / name) for name in names], [("out.npy", 4096)])
-    return image
+    disk.create(path, [(name, ROOT / "models" / name) for name in names], [("out.npy", 4096)])
+    return path
 
 
 def _finish(command: list[str | Path], typed: str) -> Session:
@@ -74,7 +64,9 @@ def qemu(tool: Callable[[str], str], kernel: Path) -> Boot:
 
     def boot(typed: str, drive: Path | None = None, append: str = "") -> Session:
         command: list[str | Path] = [tool("qemu-system-riscv64"), "-M", "virt", "-m", "1G"]
-        command += ["-bios", "none", "-kernel", kernel, "-nographic", "-append", append]
+        command += ["-bios", "none", "-kernel", kernel, "-append", append]
+        # not -nographic: its multiplexer may lose a byte of what is piped in at once
+        command += ["-display", "none", "-monitor", "none", "-serial", "stdio"]
         if drive is not None:
             command += ["-drive", f"file={drive},if=none,format=raw,id=d"]
             command += ["-device", "nvme,drive=d,serial=aios"]
@@ -88,7 +80,7 @@ def aios(kernel: Path) -> Boot:
     """Our machine, on its default board."""
 
     def boot(typed: str, drive: Path | None = None, append: str = "") -> Session:
-        command: list[str | Path] = [sys.executable, "-m", "toolchain.cli", "run"]
+        command: list[str | Path] = [sys.executable, "-c", MAIN, "run"]
         command += ["--kernel", kernel, "--append", append]
         if drive is not None:
             command += ["--drive", drive]
