@@ -1,4 +1,4 @@
-"""The listing that Kern was made for compiles, with the corrections written under it and no others."""
+"""The listing that Kern was made for compiles, with its corrections and no others."""
 
 from __future__ import annotations
 

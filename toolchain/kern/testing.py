@@ -7,14 +7,19 @@ one run of the machine does all the tests of a program.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from emu.errors import AiosError
 from toolchain.kern import backend, codegen
 from toolchain.kern.compile import analyse
 from toolchain.kern.diagnostics import Source
+
+_PC = re.compile(r"at pc ([0-9a-f]+)")
 
 _RUNTIME = Path(__file__).parent / "runtime" / "testing.s"
 
@@ -76,9 +81,28 @@ def run(image: TestImage, runner: Runner) -> list[TestResult]:
             outcome, number, message = report.split(" ", 2)
             name, file, line = image.tests[int(number)]
             passed = outcome == "passed"
+            message = _PC.sub(lambda match: _place_of(image.executable, match), message)
             results.append(TestResult(name, file, line, passed, message, output))
             output = ""
     for name, file, line in image.tests[len(results) :]:
         message = "the machine stopped before this test ended"
         results.append(TestResult(name, file, line, False, message, output))
     return results
+
+
+def _place_of(executable: bytes, match: re.Match[str]) -> str:
+    """ "at pc 80001270" with the source line of that address, when it has one."""
+    from elftools.elf.elffile import ELFFile
+
+    pc = int(match[1], 16)
+    dwarf = ELFFile(io.BytesIO(executable)).get_dwarf_info()
+    for unit in dwarf.iter_CUs():
+        program = dwarf.line_program_for_CU(unit)
+        if program is None:
+            continue
+        states = [entry.state for entry in program.get_entries() if entry.state]
+        for state, following in pairwise(states):
+            if state.address <= pc < following.address and not state.end_sequence:
+                file = program["file_entry"][state.file - 1].name.decode()
+                return f"{match[0]} ({file}:{state.line})"
+    return match[0]

@@ -131,7 +131,7 @@ LOWERINGS: dict[str, _Lowering] = {
     "fence_i": _assembly("fence.i"),
     "wfi": _assembly("wfi"),
     "sfence_vma": _assembly("sfence.vma x0, x0"),
-    "ebreak": _assembly("ebreak"),
+    "ebreak": _void("call void @llvm.debugtrap()"),
     "pause": _assembly("pause"),
     "unreachable": _unreachable,
     "ecall": _assembly("mv a7, a0; mv a0, a1; mv a1, a2; ecall"),

@@ -12,6 +12,11 @@ TRIPLE = "riscv64-unknown-elf"
 LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
 """LLVM's description of RV64 lp64d."""
 
+_ATTRIBUTES = (
+    ' nounwind "frame-pointer"="non-leaf" "target-cpu"="generic-rv64"'
+    ' "no-builtin-strlen" "no-builtin-wcslen"'  # idioms whose routines the runtime does not have
+)
+
 _NO_BUILTINS = {"memcpy", "memmove", "memset", "memcmp"}
 """Routines whose loops must not be recognised as calls of themselves."""
 
@@ -37,7 +42,7 @@ class ModuleEmitter:
             f.name: symbol(f.symbol) for f in program.functions if f.module.startswith("kern.")
         }
         self._runtime["kern_panic"] = symbol("test_panic" if tests else "kern_panic")
-        self._attributes = ' nounwind "frame-pointer"="non-leaf" "target-cpu"="generic-rv64"'
+        self._attributes = _ATTRIBUTES
 
     def emit(self) -> str:
         """The module's text."""
