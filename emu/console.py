@@ -20,6 +20,7 @@ from typing import Any, Protocol
 END_OF_INPUT = 0x04
 _ESCAPE = 0x01  # Ctrl-A, as QEMU has it: Ctrl-A x ends the run
 _CHUNK = 65536
+_NEWLINE = 0x0A
 _STDIN, _STDOUT = 0, 1
 
 
@@ -70,9 +71,9 @@ class PipeConsole:
         """A pipe needs no preparation."""
 
     def write(self, byte: int) -> None:
-        """Buffer `byte`."""
+        """Buffer `byte` until the line ends, the guest asks for input or the machine looks."""
         self._output.append(byte)
-        if len(self._output) >= _CHUNK:
+        if byte == _NEWLINE:
             self.flush()
 
     def flush(self) -> None:
@@ -148,7 +149,7 @@ class TerminalConsole:
     def write(self, byte: int) -> None:
         """Buffer `byte` until the line ends or the guest asks for input."""
         self._output.append(byte)
-        if byte == 0x0A:
+        if byte == _NEWLINE:
             self.flush()
 
     def flush(self) -> None:

@@ -185,6 +185,7 @@ class Machine:
                 self.reset()
             self.events.run_due()
             if not self._sleeping():
+                self.console.flush()
                 self._serve_terminal()
                 return self._status is None
             self._sleep()

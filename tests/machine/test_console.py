@@ -37,7 +37,7 @@ int main(void) {
         PLIC(0x200004) = 10;
     }
 }
-asm(".section .text.init\\n .globl _start\\n _start: lui sp, 0x400\\n slli sp, sp, 9\\n call main\\n");
+asm(".section .text.init\\n .globl _start\\n _start: li sp, 0x80010000\\n call main\\n");
 """
 
 
