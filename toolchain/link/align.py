@@ -26,7 +26,7 @@ def apply(section: Section, symbols: Iterable[Symbol]) -> None:
             continue
         alignment = 1 << r.addend.bit_length()
         needed = -(r.offset - deleted_total[-1]) % alignment
-        kept += section.data[position : r.offset] + _nops(needed)
+        kept += section.data[position : r.offset] + nops(needed)
         position = r.offset + r.addend
         deleted_from.append(r.offset + 1)
         deleted_total.append(deleted_total[-1] + r.addend - needed)
@@ -46,6 +46,6 @@ def apply(section: Section, symbols: Iterable[Symbol]) -> None:
         symbol.size = end - symbol.value
 
 
-def _nops(size: int) -> bytes:
+def nops(size: int) -> bytes:
     """`size` bytes of nop instructions, a compressed one first where `size` asks for it."""
     return b"\x01\x00" * (size % 4 // 2) + b"\x13\0\0\0" * (size // 4)
