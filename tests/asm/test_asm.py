@@ -154,7 +154,7 @@ _start: la      sp, top             # the stack
     lla     a0, table
     li      t0, SIZE; li t1, -1
     li      t2, 0x12345678
-    li      t3, 0x80000000
+    li      t3, 0x7ffff800
     csrw    mtvec, t0
     csrsi   mstatus, 8
 1:  bgeu    t0, t1, 2f
@@ -181,6 +181,7 @@ _start: la      sp, top             # the stack
     .balign 16
     jalr    8(a0)
     jr      a0
+    nop
     ret
     .text
 helper:
