@@ -65,12 +65,13 @@ def qemu(tool: Callable[[str], str], kernel: Path) -> Boot:
     def boot(typed: str, drive: Path | None = None, append: str = "") -> Session:
         command: list[str | Path] = [tool("qemu-system-riscv64"), "-M", "virt", "-m", "1G"]
         command += ["-bios", "none", "-kernel", kernel, "-append", append]
-        # not -nographic: its multiplexer may lose a byte of what is piped in at once
+        # not -nographic: its multiplexer may lose a byte of what is piped in at once; and the byte
+        # that waits in the UART when the kernel switches the FIFOs on is lost, as in hardware
         command += ["-display", "none", "-monitor", "none", "-serial", "stdio"]
         if drive is not None:
             command += ["-drive", f"file={drive},if=none,format=raw,id=d"]
             command += ["-device", "nvme,drive=d,serial=aios"]
-        return _finish(command, typed)
+        return _finish(command, "\n" + typed)
 
     return boot
 
