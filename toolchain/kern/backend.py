@@ -27,7 +27,8 @@ def _target() -> Any:
     return binding.Target.from_triple(TRIPLE)
 
 
-def _machine(opt: int) -> Any:
+def target_machine(opt: int) -> Any:
+    """LLVM's code generator for the machine."""
     return _target().create_target_machine(
         cpu="generic-rv64",
         features=FEATURES,
@@ -40,7 +41,7 @@ def _machine(opt: int) -> Any:
 
 def emit_object(llvm: str, opt: int) -> bytes:
     """The object of a module, optimised at level 0, 1 or 2."""
-    machine = _machine(opt)
+    machine = target_machine(opt)
     module = binding.parse_assembly(llvm)
     module.link_in(binding.parse_assembly(_HELPERS.read_text()))
     module.verify()
