@@ -78,5 +78,5 @@ def _render_one(diagnostic: Diagnostic, sources: dict[str, Source]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The hint for a misspelt name, or an empty one when nothing known is near it."""
-    near = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    near = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.7)
     return f"did you mean '{near[0]}'?" if near else ""

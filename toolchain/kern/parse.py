@@ -157,15 +157,15 @@ def _describe(
     token, expected = error.token, set(error.accepts or ())
     hint = ""
     if opener is not None and opener.type != "LBRACE" and (opener.line or 0) < (token.line or 0):
-        return Diagnostic(
-            _place(file, opener), f"this '{opener.value}' is never closed", _expected(expected)
-        )
+        return Diagnostic(_place(file, opener), f"this '{opener.value}' is never closed")
     if token.type == "$END" and opener is not None:
         message = f"the file ends before the '}}' of this '{opener.value}'"
         return Diagnostic(_place(file, opener), message)
-    if token.type == "ELSE":
+    before = error.token_history[-1] if error.token_history else None
+    if before is not None and before.value == "else" and before.type == "NAME":
         hint = "'else' stands on the line of the '}' before it"
-    elif token.type == "STRUCT_BRACE":
+        return Diagnostic(_place(file, before), "unexpected 'else'", hint)
+    if token.type == "STRUCT_BRACE":
         hint = "a block's '{' has a space before it; against a name it is a struct literal"
     what = "end of the line" if token.type == "_NL" else f"'{token.value}'"
     return Diagnostic(_place(file, token), f"unexpected {what}{_expected(expected, ', ')}", hint)

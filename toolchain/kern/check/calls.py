@@ -76,9 +76,13 @@ def _called_symbol(context: Context, callee: syntax.Node) -> Symbol | None:
 
 
 def _check_arguments(context: Context, node: syntax.Call) -> typed.Expr:
-    """Checks arguments for their own mistakes, of a call that is wrong already."""
+    """Checks arguments for their own mistakes, of a call that is wrong already.
+
+    Not bare names: they may be members of an enum that nobody expects here.
+    """
     for argument in node.arguments:
-        context.expression(argument)
+        if not isinstance(argument, syntax.Name):
+            context.expression(argument)
     return typed.Zero(POISON, node.place)
 
 

@@ -28,6 +28,7 @@ from toolchain.kern.types import (
     ANY_FLOAT,
     ANY_INT,
     BOOL,
+    NAMED,
     NULL,
     POISON,
     STR,
@@ -91,6 +92,8 @@ def name(context: Context, node: syntax.Name, expected: Type | None) -> typed.Ex
             f"'{node.name}' is not a member of {expected}",
             hint or f"its members are {members}",
         )
+    if node.name in NAMED:
+        return context.wrong(node.place, f"'{node.name}' is a type, not a value")
     return context.wrong(node.place, *undefined(context, node.name))
 
 

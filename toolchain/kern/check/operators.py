@@ -167,7 +167,7 @@ def _refuse(
 
 
 def _float_of(types: tuple[Type, ...]) -> Type:
-    return next((t for t in types if isinstance(t, Float)), types[0])
+    return next((t for t in types if isinstance(t, Float | AnyFloat)), types[0])
 
 
 def _shift(context: Context, node: syntax.Infix, expected: Type | None) -> typed.Expr:
