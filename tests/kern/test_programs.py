@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from emu.errors import AiosError
 from toolchain.cli.test import run_on_machine
 from toolchain.kern import testing
 from toolchain.kern.compile import read_source
@@ -67,3 +68,10 @@ def test_failing_checks_say_where_and_what(opt: int) -> None:
             file, line, _ = result.message.split(":", 2)
             assert file == str(path)
             assert result.line <= int(line) <= result.line + 2
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "noise.kern"
+    path.write_bytes(b"fn f() {}\n\xff")
+    with pytest.raises(AiosError, match=r"noise\.kern: byte 10 is not UTF-8 text\."):
+        read_source(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from emu.errors import AiosError
 from toolchain.kern import check, parse, typed
 from toolchain.kern.diagnostics import Diagnostic, KernErrors, Source
 
@@ -18,7 +19,13 @@ _RUNTIME = ("text", "containers", "panics", "memory", "arithmetic")
 
 def read_source(path: Path) -> Source:
     """The source in a file; its module is the file's name without `.kern`."""
-    return Source(str(path), path.stem, path.read_text(encoding="utf-8"))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AiosError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise AiosError(f"{path}: byte {error.start} is not UTF-8 text.") from None
+    return Source(str(path), path.stem, text)
 
 
 def library(*, tests: bool = False) -> list[Source]:
