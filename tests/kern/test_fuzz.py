@@ -12,12 +12,13 @@ from toolchain.kern.check import check
 from toolchain.kern.diagnostics import KernErrors, Source
 from toolchain.kern.parse import parse
 
-WORDS = """
+_VOCABULARY = """
 x y S E A f m int u8 float str ptr array slice queue tensor self true false null len sort
 fn struct enum test extern export if else while for in match break continue return fail defer
 try ( ) [ ] { } . , : = == != < << + - * / % & | ^ ~ ! @ && || += ++ -> .. ...
 0 1 255 0x1F 1.5 90% 4KB "s" "{} {:x}" 'A' # é $
-""".split()
+"""
+WORDS = _VOCABULARY.split()
 """Words of the language; joined with spaces or newlines they are mostly nonsense."""
 
 VALID = "\n".join(

@@ -93,9 +93,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Program:
-    """A whole checked program.
-
-    `entry` is the root module's statements as the exported function `kern_main`, None when it
+    """A whole checked program: `entry` is the root module's statements as the exported function `kern_main`, None when it
     has none. `functions` holds all others with a body, `externs` those without; each test's
     function stands in `tests` only. `files` maps a module's name to its file name.
     """
@@ -154,9 +152,8 @@ class FieldOf(Lvalue):
 
 @dataclass(frozen=True)
 class Element(Lvalue):
-    """Element `index` (of any integer type; out of range when its value is < 0 or >= length) of
-    an object of type Array, SlotTable (its `elements`). Checked: "index {i} out of range 0..{n}".
-    """
+    """Element `index` (of any integer type) of an object of type Array or SlotTable. Checked:
+    "index {i} out of range 0..{n}"."""
 
     base: Lvalue
     index: Expr
@@ -243,9 +240,8 @@ class ArrayValue(Expr):
 
 @dataclass(frozen=True)
 class StructValue(Expr):
-    """A Struct with these fields (number, value) in the order written; the others are zero.
-
-    Of a SlotTable too (an array literal made one): all elements, and all used bits."""
+    """A Struct with these fields (number, value) in the order written; the others are zero. Of a
+    SlotTable too (an array literal made one): all elements, and all used bits."""
 
     fields: tuple[tuple[int, Expr], ...]
 
@@ -346,10 +342,8 @@ class MakeSlice(Expr):
 
 @dataclass(frozen=True)
 class SubSlice(Expr):
-    """`base[low:high]` of a Slice or Str value; low and high are INTs.
-
-    Always checked: 0 <= low <= high <= length, else "slice {low}:{high} out of range 0..{n}".
-    """
+    """`base[low:high]` of a Slice or Str value; INTs. Always checked: 0 <= low <= high <= length,
+    else "slice {low}:{high} out of range 0..{n}"."""
 
     base: Expr
     low: Expr
@@ -388,9 +382,8 @@ class CallPointer(Expr):
 
 @dataclass(frozen=True)
 class SlotOp(Expr):
-    """An operation on a slot table object: alloc (INT, -1 when full; the element is zeroed), free
-    (VOID; argument an INT, checked as Element, no effect on a free slot), full (BOOL), count
-    (INT), used (BOOL; argument an INT, false out of range)."""
+    """An operation on a slot table: alloc (INT, -1 when full; the element is zeroed), free (VOID;
+    an INT, checked as Element), full (BOOL), count (INT), used (BOOL; false out of range)."""
 
     op: str
     table: Lvalue
@@ -399,9 +392,8 @@ class SlotOp(Expr):
 
 @dataclass(frozen=True)
 class QueueOp(Expr):
-    """An operation on a queue object: push (BOOL, false when full; argument of the element type),
-    pop and peek (the element; empty panics "pop of an empty queue" / "peek of an empty queue"),
-    empty full (BOOL), len (INT), clear (VOID)."""
+    """An operation on a queue: push (BOOL, false when full), pop and peek (the element; empty
+    panics "pop of an empty queue"), empty full (BOOL), len (INT), clear (VOID)."""
 
     op: str
     queue: Lvalue
@@ -494,7 +486,7 @@ class ResultValue(Expr):
 
 @dataclass(frozen=True)
 class Seq(Expr):
-    """Statements, then the value (None: VOID). A statement may leave the function or the loop."""
+    """Statements, then the value (None: VOID). A statement may leave the function or loop."""
 
     body: tuple[Stmt, ...]
     value: Expr | None
@@ -511,9 +503,8 @@ class Panic(Expr):
 class Intrinsic(Expr):
     """An operation of the machine or of LLVM, by name; signatures in `check/intrinsics.py`.
 
-    insn: `immediates` = (assembly text,); up to 8 INT/Ptr values in a0.. and a result in a0 (type
-    VOID or a 64-bit Int). Tensor instructions by mnemonic have already become such texts
-    ("tmatmul tr0, tr1, tr2, a0").
+    insn: `immediates` = (assembly text,); up to 8 64-bit values in a0.. and a result in a0 (type
+    VOID or a 64-bit Int); tensor instructions have become such texts.
     csr_read csr_write csr_set csr_clear csr_swap: immediates = (csr name,).
     fence fence_io fence_i wfi sfence_vma ebreak pause unreachable; ecall (fn, a0, a1);
     mmio_read8.. mmio_write64 (address INT/U64/Ptr, value): volatile;
@@ -578,10 +569,8 @@ class If(Stmt):
 
 @dataclass(frozen=True)
 class Loop(Stmt):
-    """`while condition { body; step }`; Continue goes to step.
-
-    Condition None: for ever, without a Break that leaves this loop.
-    """
+    """`while condition { body; step }`; Continue goes to step. Condition None: for ever, and no
+    Break leaves this loop."""
 
     condition: Expr | None
     body: Block
@@ -607,10 +596,8 @@ class Return(Stmt):
 
 @dataclass(frozen=True)
 class Switch(Stmt):
-    """Compares a value of type Int, Bool or Enum with constants, no two equal; no fall-through.
-
-    Without a default an unmatched value panics "no case for {value}".
-    """
+    """Compares an Int, Bool or Enum with constants, no two equal; no fall-through. Without a
+    default an unmatched value panics "no case for {value}"."""
 
     value: Expr
     cases: tuple[tuple[tuple[int, ...], Block], ...]
