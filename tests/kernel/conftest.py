@@ -78,10 +78,12 @@ def qemu(tool: Callable[[str], str], kernel: Path) -> Boot:
 
 @pytest.fixture
 def aios(kernel: Path) -> Boot:
-    """Our machine, on its default board."""
+    """Our machine."""
 
-    def boot(typed: str, drive: Path | None = None, append: str = "") -> Session:
-        command: list[str | Path] = [sys.executable, "-c", MAIN, "run"]
+    def boot(
+        typed: str, drive: Path | None = None, append: str = "", board: str = "workstation"
+    ) -> Session:
+        command: list[str | Path] = [sys.executable, "-c", MAIN, "run", "--board", board]
         command += ["--kernel", kernel, "--append", append]
         if drive is not None:
             command += ["--drive", drive]

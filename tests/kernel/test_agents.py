@@ -14,9 +14,15 @@ from tests.kernel.conftest import ROOT, Boot
 from toolchain import disk
 
 
-def test_the_three_devices_are_found(aios: Boot, drive: Path) -> None:
-    answer = aios("devices\npoweroff\n", drive).answer("devices")
-    assert sorted(line.split()[0] for line in answer.splitlines()) == ["GPU0", "NVMe0", "TPU0"]
+@pytest.mark.parametrize(
+    ("board", "gpus", "tpus"), [("edge", 0, 1), ("workstation", 1, 1), ("server", 8, 2)]
+)
+def test_every_device_of_the_board_is_found(
+    aios: Boot, drive: Path, board: str, gpus: int, tpus: int
+) -> None:
+    answer = aios("devices\npoweroff\n", drive, board=board).answer("devices")
+    names = [f"GPU{n}" for n in range(gpus)] + ["NVMe0"] + [f"TPU{n}" for n in range(tpus)]
+    assert sorted(line.split()[0] for line in answer.splitlines()) == names
 
 
 def test_digit_is_recognised(aios: Boot, drive: Path) -> None:
@@ -37,8 +43,11 @@ def test_output_file_agrees_with_onnxruntime(aios: Boot, drive: Path) -> None:
 
 def test_agents_and_memory_are_shown(aios: Boot, drive: Path) -> None:
     session = aios("spawn digits 0.5\ninfer 0\nagents\nmem\ntasks\npoweroff\n", drive)
-    assert "digits.onnx" in session.answer("agents")
-    assert "1 runs" in session.answer("agents")
+    [_, agent] = session.answer("agents").splitlines()
+    [number, model, state, priority, latency, inferences] = agent.split()
+    assert (number, model, state) == ("0", "digits.onnx", "idle")
+    assert (float(priority), inferences) == (0.5, "1")
+    assert 0 < float(latency) < 100
     assert "agent 0" in session.answer("mem")
     assert "0 waiting" in session.answer("tasks")
 
