@@ -2,9 +2,10 @@
 
 `read_object` turns the bytes of a relocatable file (LLVM's, GNU as's or our assembler's) into an
 `ObjectFile`: sections that carry their own relocations, and symbols that point at sections rather
-than at indexes. `write` is the way back; the linker gives it addresses and segments, the assembler
-gives it relocations. Layouts and numbers are those of the ELF-64 object file format and of the
-RISC-V ELF psABI; anything read from outside that does not hold together is an `ElfError`.
+than at indexes; `read` takes executables too, whose sections have addresses. `write` is the way
+back; the linker gives it addresses and segments, the assembler gives it relocations. Layouts and
+numbers are those of the ELF-64 object file format and of the RISC-V ELF psABI; anything read from
+outside that does not hold together is an `ElfError`.
 """
 
 from __future__ import annotations
@@ -91,11 +92,12 @@ class Symbol:
 
 @dataclass
 class ObjectFile:
-    """A relocatable file; `name` is what diagnostics call it."""
+    """The content of a file; `name` is what diagnostics call it."""
 
     name: str
     sections: list[Section]
     symbols: list[Symbol]
+    relocatable: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _text(table: bytes, offset: int) -> str:
     return table[offset:end].decode("utf-8", "replace")
 
 
-def _check_header(data: bytes, name: str, wanted_type: int) -> tuple[int, ...]:
+def _check_header(data: bytes, name: str, *, allow_executable: bool) -> tuple[int, ...]:
     if len(data) < EHDR.size or data[:4] != b"\x7fELF":
         raise ElfError(f"{name} is not an ELF file.")
     if data[4:6] != b"\x02\x01":
@@ -119,22 +121,36 @@ def _check_header(data: bytes, name: str, wanted_type: int) -> tuple[int, ...]:
     _, kind, machine, *rest = EHDR.unpack_from(data)
     if machine != EM_RISCV:
         raise ElfError(f"{name} is for ELF machine {machine}, not for RISC-V ({EM_RISCV}).")
-    if kind != wanted_type:
-        wanted = "a relocatable file" if wanted_type == ET_REL else "an executable"
+    if kind != ET_REL and not (allow_executable and kind == ET_EXEC):
+        wanted = "a relocatable file" + (" or an executable" if allow_executable else "")
         raise ElfError(f"{name} has ELF type {kind}, so it is not {wanted}.")
-    return tuple(rest)
+    return (kind, *rest)
 
 
 def read_object(data: bytes, name: str) -> ObjectFile:
     """Read a relocatable RISC-V file; raises `ElfError` in terms of `name`."""
-    header = _check_header(data, name, ET_REL)
+    return _read(data, name, _check_header(data, name, allow_executable=False))
+
+
+def read(data: bytes, name: str) -> ObjectFile:
+    """Read a relocatable RISC-V file or an executable; raises `ElfError` in terms of `name`."""
+    return _read(data, name, _check_header(data, name, allow_executable=True))
+
+
+def _read(data: bytes, name: str, header: Sequence[int]) -> ObjectFile:
     try:
-        return _read_object(data, name, table=header[3], count=header[9], names=header[10])
+        file = _read_tables(data, name, table=header[4], count=header[10], names=header[11])
     except (struct.error, IndexError, ValueError) as error:
         raise ElfError(f"{name} is a damaged ELF file: its tables do not hold together.") from error
+    if header[0] == ET_EXEC:
+        file.relocatable = False
+        for symbol in file.symbols:
+            if isinstance(symbol.where, Section):
+                symbol.value -= symbol.where.address
+    return file
 
 
-def _read_object(data: bytes, name: str, table: int, count: int, names: int) -> ObjectFile:
+def _read_tables(data: bytes, name: str, table: int, count: int, names: int) -> ObjectFile:
     headers = [SHDR.unpack_from(data, table + SHDR.size * i) for i in range(count)]
 
     def content(header: Sequence[int]) -> bytes:
@@ -151,7 +167,7 @@ def _read_object(data: bytes, name: str, table: int, count: int, names: int) -> 
         by_index[i] = Section(
             _text(section_names, h[0]), h[1], h[2], max(h[8], 1),
             bytearray() if h[1] == SHT_NOBITS else bytearray(content(h)),
-            h[5] if h[1] == SHT_NOBITS else 0,
+            h[5] if h[1] == SHT_NOBITS else 0, address=h[3],
         )  # fmt: skip
     symbols: list[Symbol] = []
     for h in headers:

@@ -46,18 +46,14 @@ def section(data: bytes, name: str) -> bytes:
     return b"".join(bytes(s.data) for s in file.sections if s.name == name)
 
 
-def image(objects: list[bytes]) -> dict[str, bytes]:
-    """Where the linker puts what: the loaded bytes of an executable made of `objects`."""
-    linked = link(objects)
-    _, _, _, _, _, _, table, _, _, _, _, _, count, names = elf.EHDR.unpack_from(linked)
-    headers = [elf.SHDR.unpack_from(linked, table + elf.SHDR.size * i) for i in range(count)]
-    strings = headers[names][4]
-    found = {}
-    for h in headers:
-        end = linked.index(b"\0", strings + h[0])
-        if h[2] & elf.SHF_ALLOC and h[1] != elf.SHT_NOBITS:
-            found[linked[strings + h[0] : end].decode()] = linked[h[4] : h[4] + h[5]]
-    return found
+def loaded(executable: bytes) -> dict[str, bytes]:
+    """The sections of an executable that are loaded with content."""
+    file = elf.read(executable, "executable")
+    return {
+        s.name: bytes(s.data)
+        for s in file.sections
+        if s.flags & elf.SHF_ALLOC and s.type != elf.SHT_NOBITS
+    }
 
 
 def numbers(place: Place) -> st.SearchStrategy[int]:
@@ -218,7 +214,22 @@ top:
 
 
 def test_whole_file_links_to_the_same_image_as_gnu_as(tool: Tool, tmp_path: Path) -> None:
-    assert image([assemble(FILE, "file.s")]) == image([gnu(tool, tmp_path, FILE)])
+    theirs = link([gnu(tool, tmp_path, FILE)])
+    assert loaded(link([assemble(FILE, "file.s")])) == loaded(theirs)
+
+
+def test_objects_link_with_gnu_ld(tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "file.o").write_bytes(assemble(FILE, "file.s"))
+    (tmp_path / "script").write_text(
+        """SECTIONS {
+            . = 0x80000000; .text : { *(.text.start) *(.text) }
+            . = ALIGN(4096); .rodata : { *(.rodata) }
+            . = ALIGN(4096); .data : { *(.data) } .bss : { *(.bss) }
+        }"""
+    )
+    ld = tool("riscv64-unknown-elf-ld")
+    subprocess.run([ld, "--no-relax", "-T", "script", "file.o"], cwd=tmp_path, check=True)
+    assert loaded((tmp_path / "a.out").read_bytes()) == loaded(link([assemble(FILE, "file.s")]))
 
 
 def test_line_table_is_that_of_gnu_as(tool: Tool, tmp_path: Path) -> None:

@@ -183,6 +183,31 @@ def test_links_objects_from_llvm(gnu: Gnu, tool: Tool) -> None:
     assert run_on_qemu(tool, image) == 5 * 7 + 4
 
 
+def test_undefined_instruction_names_become_stubs(gnu: Gnu) -> None:
+    caller = """
+        .globl _start
+    _start:
+        call "__insn csrrs a0, mstatus, x0"
+        call "__insn fence rw, w; wfi"
+        call "__insn csrrs a0, mstatus, x0"
+    """
+    (gnu.directory / "image.elf").write_bytes(link([gnu.compile("caller.s", caller)]))
+    shown = gnu.run("objdump", "-d", "--no-show-raw-insn", "image.elf")
+    functions = {
+        name: re.findall(r"^ .*?\t(.*?)\s*$", body, re.M)
+        for name, body in re.findall(r"<(.*)>:\n((?: .*\n)+)", shown)
+    }
+    assert functions["__insn csrrs a0, mstatus, x0"] == ["csrr\ta0,mstatus", "ret"]
+    assert functions["__insn fence rw, w; wfi"] == ["fence\trw,w", "wfi", "ret"]
+    assert sum("jalr" in line for line in functions["_start"]) == 3
+
+
+def test_stub_that_does_not_assemble_is_named(gnu: Gnu) -> None:
+    assert refusal(gnu.compile("x.s", '.globl _start\n_start: call "__insn nope a0"\n')) == (
+        "The intrinsic '__insn nope a0' does not assemble: 'nope' is not an instruction."
+    )
+
+
 def test_program_headers_and_bound_symbols(gnu: Gnu) -> None:
     image = gnu.directory / "image.elf"
     image.write_bytes(

@@ -100,6 +100,12 @@ class Unit:
         self._anonymous.append(symbol)
         return symbol
 
+    def local_label(self) -> str:
+        """Put a label of our own making at the current place; its name."""
+        name = f".Lpcrel_hi{len(self.symbols)}"
+        self.symbols[name] = Symbol(name, self.section, self.offset)
+        return name
+
     def _numeric_label(self, name: str) -> Symbol:
         if name[-1] == "b":
             found = self._numeric.get(name[:-1])

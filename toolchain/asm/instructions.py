@@ -164,9 +164,8 @@ def _symbolic_access(unit: Unit, insn: Instruction, texts: Sequence[str]) -> Non
 
 def _pc_relative(unit: Unit, base: str, symbol: str, mnemonic: str, value: str) -> None:
     """auipc, and an instruction that uses the low part of the distance to `symbol`."""
-    place = unit.here().value
+    low = f"%pcrel_lo({unit.local_label()})"
     _instruction(unit, "auipc", [base, f"%pcrel_hi({symbol})"])
-    low = f"%pcrel_lo(.-{unit.offset - place})"
     if mnemonic == "addi":
         _instruction(unit, mnemonic, [value, base, low])
     else:

@@ -7,6 +7,7 @@ each becomes a leaf function of those instructions and a return, assembled from 
 
 from __future__ import annotations
 
+from emu.errors import AiosError
 from toolchain import elf
 from toolchain.elf import ObjectFile, Section, Symbol
 from toolchain.link.errors import LinkErrors
@@ -30,7 +31,7 @@ def make(files: list[ObjectFile]) -> ObjectFile | None:
         start = len(section.data)
         try:
             section.data += _assemble(name.removeprefix(PREFIX))
-        except ValueError as error:
+        except AiosError as error:
             complaints.append(f"The intrinsic '{name}' does not assemble: {error}")
         size = len(section.data) - start
         symbols.append(Symbol(name, section, start, size, elf.STB_GLOBAL, elf.STT_FUNC))
