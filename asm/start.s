@@ -1,7 +1,7 @@
 # Reset, and the firmware: the only code that runs in machine mode.
 #
-# The boot ROM (QEMU's or ours) jumps to _start with a0 = hart number, a1 = device tree. Machine mode
-# hands everything it can to supervisor mode and keeps two services, called by `ecall` with a7:
+# The boot ROM (QEMU's or ours) jumps to _start with a0 = hart number, a1 = device tree. Machine
+# mode hands everything it can to supervisor mode and keeps two services, called by `ecall` with a7:
 #
 #   0  set_timer(a0 = address of mtimecmp, a1 = time)   raises STIP when mtime reaches a1; -1: never
 #   8  shutdown(a0 = address of the finisher, a1 = word) writes the word, which ends the machine
@@ -42,11 +42,9 @@ _start:
         csrw    mcounteren, t0
         csrw    scounteren, t0
 
-        li      t0, 0x7800              # MPP (12:11), FS (14:13) and, below, XS start from nothing
+        li      t0, 0x1f800             # MPP (12:11), FS (14:13), XS (16:15)
         csrc    mstatus, t0
-        li      t0, 0x18000
-        csrc    mstatus, t0
-        li      t0, 0x2800              # return to supervisor mode with the FPU initial
+        li      t0, 0x2800              # to supervisor mode, the FPU initial, tensors off
         csrs    mstatus, t0
         csrw    satp, zero
         la      t0, supervisor_start
