@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emu.cache import cache_directory
 from emu.errors import AiosError
 
 _ROOT = Path(__file__).resolve().parents[1]
-_MAKERS = ("toolchain/kern", "toolchain/asm", "toolchain/link", "emu/isa")
+_MAKERS = ("toolchain/kern", "toolchain/asm", "toolchain/link", "toolchain/elf.py", "emu/isa")
 _MAKER_SUFFIXES = (".py", ".lark", ".kern")
 
 
@@ -36,13 +37,15 @@ def build(files: Sequence[Path], *, root: str, opt: int = 2) -> bytes:
     from toolchain.kern.compile import read_source
     from toolchain.link import link
 
-    objects, modules = [], []
+    objects, names, modules = [], [], []
     for path in files:
+        name = _shown(path)
         try:
             if path.suffix == ".kern":
-                modules.append(read_source(path))
-            elif path.suffix == ".s":
-                objects.append(assemble(path.read_text("utf-8"), str(path)))
+                modules.append(replace(read_source(path), file=name))
+                continue
+            if path.suffix == ".s":
+                objects.append(assemble(path.read_text("utf-8"), name))
             elif path.suffix == ".o":
                 objects.append(path.read_bytes())
             else:
@@ -51,9 +54,17 @@ def build(files: Sequence[Path], *, root: str, opt: int = 2) -> bytes:
             raise AiosError(f"'{path}' cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise AiosError(f"'{path}' is no text in UTF-8") from None
+        names.append(name)
     if modules:
         objects.append(compile_kern(modules, root=root, opt=opt))
-    return link(objects)
+        names.append("the Kern program")
+    return link(objects, names=names)
+
+
+def _shown(path: Path) -> str:
+    """A source's name in messages and debug information: in a checkout, relative to its root, so
+    that an image is the same wherever the checkout is."""
+    return str(path.relative_to(_ROOT) if path.is_relative_to(_ROOT) else path)
 
 
 def default_image(opt: int = 2) -> Path:
@@ -68,8 +79,9 @@ def default_image(opt: int = 2) -> Path:
 
 
 def _maker_files() -> Iterable[Path]:
-    for folder in _MAKERS:
-        for path in sorted((_ROOT / folder).rglob("*")):
+    for maker in _MAKERS:
+        place = _ROOT / maker
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.suffix in _MAKER_SUFFIXES:
                 yield path
 
