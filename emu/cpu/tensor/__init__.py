@@ -1,0 +1,15 @@
+"""Xaitensor: the tensor instructions of the machine. Read in the order of the data.
+
+descriptor, attributes, faults   what the guest hands over, and how it is refused
+operands                         guest addresses to host pointers, every right checked
+instructions                     `execute`: checks of shape and type, then one of
+elementwise gemm conv pool reduce softmax gather      the schedules
+expr, semantics                  what elementwise instructions mean
+vectors, functions, emit         meaning to LLVM vector code
+kernels, timing                  compiled code, and what an instruction costs
+"""
+
+from emu.cpu.tensor.descriptor import registers
+from emu.cpu.tensor.instructions import execute
+
+__all__ = ["execute", "registers"]

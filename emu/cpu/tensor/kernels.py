@@ -1,0 +1,89 @@
+"""Compiled kernels: made on first use, kept in memory and, by content, on disk; and host scratch.
+
+A kernel is found by its name, which spells operation, element types and layout class, such as
+`tadd f32 vs`. Shapes are parameters, so a handful of kernels serves a whole model.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+from array import array
+from collections.abc import Callable, Sequence
+
+from emu.cpu.jit import compile_cached, source_key
+from emu.cpu.tensor.emit import Block, Emitter
+
+Word = int | float | Sequence[int]
+_DOUBLE, _WORD = struct.Struct("<d"), struct.Struct("<q")
+_CHUNK = 1 << 22
+ALIGNMENT = 64
+
+
+class Kernel:
+    """A compiled kernel and its parameter block."""
+
+    def __init__(self, name: str, block: Block, write: Callable[[Emitter], None]) -> None:
+        def build() -> str:
+            emitter = Emitter(block)
+            write(emitter)
+            return emitter.finish()
+
+        self._block = block
+        self._code = compile_cached(f"tensor {name} {source_key('emu.cpu.tensor')}", build, opt=1)
+        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        self._call = prototype(self._code.address("kernel"))
+
+    def __call__(self, **words: Word) -> None:
+        """Run. A float is passed as the bits of an f64; words not named are 0."""
+        values = array("q", bytes(8 * self._block.size))
+        for name, value in words.items():
+            at = self._block.index[name]
+            if isinstance(value, int):
+                values[at] = value
+            elif isinstance(value, float):
+                values[at] = _WORD.unpack(_DOUBLE.pack(value))[0]
+            else:
+                for i, item in enumerate(value):
+                    values[at + i] = item
+        self._call(values.buffer_info()[0])
+
+
+_kernels: dict[str, Kernel] = {}
+
+
+def kernel(name: str, block: Block, write: Callable[[Emitter], None]) -> Kernel:
+    """The kernel of this name; `write` emits its body if nobody has compiled it yet."""
+    found = _kernels.get(name)
+    if found is None:
+        found = _kernels[name] = Kernel(name, block, write)
+    return found
+
+
+class Scratch:
+    """Host memory for the duration of one instruction; `clear` takes all of it back."""
+
+    def __init__(self) -> None:
+        self._chunks: list[mmap.mmap] = []
+        self._used = 0
+
+    def take(self, size: int) -> int:
+        """The address of `size` bytes, aligned to a cache line, content undefined."""
+        size = -(-size // ALIGNMENT) * ALIGNMENT
+        if not self._chunks or self._used + size > len(self._chunks[-1]):
+            self._chunks.append(mmap.mmap(-1, max(2 * size, _CHUNK)))
+            self._used = 0
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._chunks[-1])) + self._used
+        self._used += size
+        return address
+
+    def clear(self) -> None:
+        """Forget what was taken; the largest chunk is kept for the next instruction."""
+        if len(self._chunks) > 1:
+            self._chunks = [max(self._chunks, key=len)]
+        self._used = 0
+
+
+SCRATCH = Scratch()
+"""Instructions run one at a time, so one is enough."""

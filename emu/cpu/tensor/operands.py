@@ -1,0 +1,195 @@
+"""From guest addresses to host pointers: page rights of every byte touched, before any write.
+
+A view's span is walked mapping by mapping. When it is one piece of RAM, kernels work on guest
+memory in place. When its pages are scattered, or a source overlaps the destination, they work on a
+copy in scratch memory, and a destination is written back page by page at the end. A page that
+lies in the span but holds no element is neither checked nor touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from emu.cpu.tensor.attributes import SIZE as ATTRIBUTES_SIZE
+from emu.cpu.tensor.attributes import Attributes
+from emu.cpu.tensor.descriptor import Descriptor, View
+from emu.cpu.tensor.faults import Cause, Operand, TensorFault
+from emu.cpu.tensor.kernels import SCRATCH
+from emu.cpu.traps import Trap
+
+_PAGE = 4096
+_LOAD_ACCESS_FAULT, _STORE_ACCESS_FAULT = 5, 7
+
+
+class Ram(Protocol):
+    """What is asked of the machine's memory."""
+
+    @property
+    def base(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def host_address(self) -> int: ...
+
+
+class Hart(Protocol):
+    """What tensor instructions ask of the hart that executes them."""
+
+    tr: list[Descriptor]
+    tcause: int
+    toperand: int
+    stall_ps: int
+
+    @property
+    def memory(self) -> Ram: ...
+
+    def mapping(self, vaddr: int, access: str) -> tuple[int, int]:
+        """(physical address, bytes from there to the end of the mapping) for 'load' or 'store';
+        raises Trap when the access is not allowed."""
+
+
+@dataclass
+class Resolved:
+    """An operand the host can reach: `view.address` is a host address."""
+
+    view: View
+    pieces: list[tuple[int, int, int]]
+    """(host address, offset in the span, bytes) of the RAM behind it."""
+    copied: bool = False
+    low: int = 0
+    _scatter: bool = field(default=False)
+
+    def finish(self) -> None:
+        """Write a copied destination back to where it belongs."""
+        if self._scatter:
+            start = self.view.address + self.low
+            for host, offset, size in self.pieces:
+                ctypes.memmove(host, start + offset, size)
+
+
+def first_touched(view: View, low: int, high: int) -> int | None:
+    """An address in [low, high) that holds a byte of an element of `view`, if there is one."""
+    start, steps = view.address, []
+    for extent, stride in zip(view.dims, view.strides, strict=True):
+        if stride < 0:
+            start += stride * (extent - 1)
+        if stride and extent > 1:
+            steps.append((abs(stride), extent))
+    steps.sort()
+    reach = [view.dtype.size]
+    for stride, extent in steps:
+        reach.append(reach[-1] + stride * (extent - 1))
+
+    def search(level: int, base: int) -> int | None:
+        if base >= high or base + reach[level] <= low:
+            return None
+        if level == 0:
+            return max(base, low)
+        stride, extent = steps[level - 1]
+        begin = max(0, -(-(low - reach[level - 1] + 1 - base) // stride))
+        end = min(extent - 1, (high - 1 - base) // stride)
+        for index in range(begin, end + 1):
+            found = search(level - 1, base + index * stride)
+            if found is not None:
+                return found
+        return None
+
+    return search(len(steps), start)
+
+
+def resolve(hart: Hart, view: View, *, write: bool = False) -> Resolved:
+    """Check the rights of every byte of `view` and make it reachable for the host.
+
+    Raises Trap (page fault, access fault) with the first byte at fault in `tval`.
+    """
+    if view.count == 0:
+        return Resolved(view.at(0), [])
+    low, high = view.span()
+    pieces = _pieces(hart, view, view.address + low, high - low, "store" if write else "load")
+    if len(pieces) == 1 and pieces[0][2] == high - low:
+        return Resolved(view.at(pieces[0][0] - low), pieces, low=low)
+    temporary = SCRATCH.take(high - low)
+    for host, offset, size in pieces:
+        ctypes.memmove(temporary + offset, host, size)
+    return Resolved(view.at(temporary - low), pieces, True, low, write)
+
+
+def _pieces(
+    hart: Hart, view: View, start: int, length: int, access: str
+) -> list[tuple[int, int, int]]:
+    ram = hart.memory
+    pieces: list[tuple[int, int, int]] = []
+    offset = 0
+    while offset < length:
+        vaddr = start + offset
+        try:
+            paddr, size = hart.mapping(vaddr, access)
+            size = min(size, length - offset)
+            if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
+                size = min(_PAGE - vaddr % _PAGE, length - offset)
+                if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
+                    cause = _STORE_ACCESS_FAULT if access == "store" else _LOAD_ACCESS_FAULT
+                    raise Trap(cause, vaddr)
+        except Trap as trap:
+            size = min(_PAGE - vaddr % _PAGE, length - offset)
+            touched = first_touched(view, vaddr, vaddr + size)
+            if touched is not None:
+                raise Trap(trap.cause, touched) from None
+            offset += size
+            continue
+        host = ram.host_address + paddr - ram.base
+        if pieces and sum(pieces[-1][::2]) == host and pieces[-1][1] + pieces[-1][2] == offset:
+            host, before, done = pieces.pop()
+            pieces.append((host, before, done + size))
+        else:
+            pieces.append((host, offset, size))
+        offset += size
+    return pieces
+
+
+def detach(source: Resolved, destination: Resolved, *, in_place: bool = False) -> View:
+    """The source's view, copied first if writing the destination could change it.
+
+    `in_place` says that the kernel reads an element before it writes the one at the same place,
+    so a source that is exactly the destination needs no copy.
+    """
+    view, target = source.view, destination.view
+    if source.copied or destination.copied or not view.count or not target.count:
+        return view
+    low, high = view.span()
+    target_low, target_high = target.span()
+    apart = (
+        view.address + high <= target.address + target_low
+        or target.address + target_high <= view.address + low
+    )
+    same = view.address == target.address and view.strides == target.strides
+    if apart or (in_place and same and view.dtype.size == target.dtype.size):
+        return view
+    temporary = SCRATCH.take(high - low)
+    ctypes.memmove(temporary, view.address + low, high - low)
+    return view.at(temporary - low)
+
+
+def host_block(hart: Hart, address: int, size: int, operand: Operand, *, write: bool) -> int:
+    """Host address of a naturally aligned block of `size` bytes in guest memory."""
+    if address % size:
+        raise TensorFault(Cause.ALIGNMENT, operand, address)
+    access = "store" if write else "load"
+    paddr, _ = hart.mapping(address, access)
+    ram = hart.memory
+    if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
+        raise Trap(_STORE_ACCESS_FAULT if write else _LOAD_ACCESS_FAULT, address)
+    return ram.host_address + paddr - ram.base
+
+
+def read_attributes(hart: Hart, address: int) -> Attributes:
+    """The attribute block at a guest address; the defaults for address 0."""
+    if address == 0:
+        return Attributes()
+    host = host_block(hart, address, ATTRIBUTES_SIZE, Operand.ATTRIBUTE, write=False)
+    try:
+        return Attributes.parse(ctypes.string_at(host, ATTRIBUTES_SIZE))
+    except ValueError:
+        raise TensorFault(Cause.ATTRIBUTE, Operand.ATTRIBUTE, address) from None
