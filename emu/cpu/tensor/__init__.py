@@ -3,7 +3,7 @@
 descriptor, attributes, faults   what the guest hands over, and how it is refused
 operands                         guest addresses to host pointers, every right checked
 instructions                     `execute`: checks of shape and type, then one of
-elementwise gemm conv pool reduce softmax gather      the schedules
+elementwise gemm conv pool reduce softmax gather      the schedules (`axes`: folding some axes)
 expr, semantics                  what elementwise instructions mean
 vectors, functions, emit         meaning to LLVM vector code
 kernels, timing                  compiled code, and what an instruction costs

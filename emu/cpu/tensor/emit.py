@@ -193,8 +193,9 @@ class Emitter:
         return self.b.gep(pointer, [offset], source_etype=I8)
 
     def local(self, size: int) -> Value:
-        """`size` bytes on the stack, aligned to a cache line. Not for use inside a loop."""
-        place = self.b.alloca(ir.ArrayType(I8, size))
+        """`size` bytes on the stack, aligned to a cache line, taken when the kernel starts."""
+        with self.b.goto_entry_block():
+            place = self.b.alloca(ir.ArrayType(I8, size))
         place.align = 64
         place.type = POINTER  # llvmlite still gives it the type of a typed pointer
         return place

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emu.cpu.tensor.attributes import Attributes
-from emu.cpu.tensor.descriptor import BOOL, SIZE, Descriptor, View
+from emu.cpu.tensor.axes import masked_axes, normal_axis, reduced_dims
+from emu.cpu.tensor.descriptor import BOOL, I64, SIZE, Descriptor, View
 from emu.cpu.tensor.elementwise import run_copy, run_expression
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand, TensorFault
 from emu.cpu.tensor.kernels import SCRATCH
@@ -24,7 +25,10 @@ from emu.cpu.tensor.operands import (
     read_attributes,
     resolve,
 )  # fmt: skip
+from emu.cpu.tensor.reduce import FOLDS, SEARCHES, run_reduce, run_search
 from emu.cpu.tensor.semantics import BINARY, UNARY, Elementwise
+from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
+from emu.cpu.tensor.softmax import LOGARITHMIC, run_softmax
 from emu.cpu.tensor.timing import charge
 from emu.cpu.traps import Trap
 
@@ -195,6 +199,64 @@ def _copy(call: Call) -> int:
     return call.compute(destination, [source], run_copy, 0, in_place=True)
 
 
+# along axes
+
+
+def _reduce(call: Call) -> int:
+    destination, source = call.view(DESTINATION), call.view(FIRST)
+    supported = ("float",) if FOLDS[call.mnemonic].averages else ("float", "int")
+    require(source.dtype.kind in supported, Cause.DTYPE, FIRST)
+    require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
+    attributes = call.attributes(2)
+    axes = masked_axes(attributes.axes, source.rank)
+    if axes is None:
+        raise call.attribute_fault(2)
+    wanted = reduced_dims(source.dims, axes, attributes.keep_dims)
+    require(destination.dims == wanted, Cause.SHAPE, DESTINATION)
+    return call.compute(
+        destination,
+        [source],
+        lambda d, s: run_reduce(call.mnemonic, d, s, axes),
+        source.count,
+    )
+
+
+def _search(call: Call) -> int:
+    destination, source = call.view(DESTINATION), call.view(FIRST)
+    require(source.dtype.kind in ("float", "int"), Cause.DTYPE, FIRST)
+    require(destination.dtype is I64, Cause.DTYPE, DESTINATION)
+    attributes = call.attributes(2)
+    axis = normal_axis(attributes.axis, source.rank)
+    if axis is None:
+        raise call.attribute_fault(2)
+    require(source.dims[axis] > 0, Cause.SHAPE, FIRST)
+    wanted = reduced_dims(source.dims, [axis], attributes.keep_dims)
+    require(destination.dims == wanted, Cause.SHAPE, DESTINATION)
+    return call.compute(
+        destination,
+        [source],
+        lambda d, s: run_search(call.mnemonic, d, s, axis),
+        source.count,
+    )
+
+
+def _softmax(call: Call) -> int:
+    destination, source = call.view(DESTINATION), call.view(FIRST)
+    require(source.dtype.kind == "float", Cause.DTYPE, FIRST)
+    require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
+    axis = normal_axis(call.attributes(2).axis, source.rank)
+    if axis is None:
+        raise call.attribute_fault(2)
+    require(destination.dims == source.dims, Cause.SHAPE, DESTINATION)
+    return call.compute(
+        destination,
+        [source],
+        lambda d, s: run_softmax(call.mnemonic, d, s, axis),
+        SOFTMAX_FLOPS * source.count,
+        in_place=True,
+    )
+
+
 _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tld": _load,
     "tst": _store,
@@ -204,4 +266,7 @@ _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tcopy": _copy,
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(FOLDS, _reduce),
+    **dict.fromkeys(SEARCHES, _search),
+    **dict.fromkeys(LOGARITHMIC, _softmax),
 }
