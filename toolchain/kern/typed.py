@@ -26,9 +26,8 @@ class Local:
     """A local variable or parameter; one stack object each, named once per function.
 
     `hidden` ones are the compiler's own (loop counters, temporaries): no debug information.
-    With `by_reference` the object holds the address of an object of type `type.target` and the
-    source sees that object (`self`, the variable of `for x in table`, an `array` parameter):
-    in debug information it is a DW_TAG_reference_type. `type` is then that `Ptr`.
+    With `by_reference` the source sees the object that it points to (`self`, the variable of
+    `for x in table`, an `array` parameter), so debug information has a DW_TAG_reference_type.
     """
 
     name: str
@@ -60,9 +59,8 @@ class Function:
     exactly its name. External linkage is needed only for `exported` and external functions.
     `body` is None for `extern`. `locals` lists every Local of the body, parameters apart; a
     Local may be bound (`Let`) at several places of the body (expanded `defer`).
-    Aggregates as parameters and results are values (copies); extern functions have only
-    scalars, `str` and slices, the latter two passed as two registers (pointer, length).
-    The body of a function with a result never falls off its end.
+    Aggregates as parameters and results are copies; those of extern functions are scalars, `str`
+    and slices (two registers). A body of a function with a result never falls off its end.
     """
 
     name: str
@@ -84,7 +82,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Test:
-    """A `test` block: its name as written, and the function (no parameters, no result)."""
+    """A `test` block: its name as written, and its function."""
 
     name: str
     function: Function
@@ -93,9 +91,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Program:
-    """A whole checked program: `entry` is the root module's statements as the exported function `kern_main`, None when it
-    has none. `functions` holds all others with a body, `externs` those without; each test's
-    function stands in `tests` only. `files` maps a module's name to its file name.
+    """A whole checked program.
+
+    `entry`: the root module's statements as the exported function `kern_main`, if it has any.
+    `functions`: all others with a body (tests' stand in `tests`); `files`: file names by module.
     """
 
     files: dict[str, str]
@@ -135,8 +134,7 @@ class GlobalVar(Lvalue):
 
 @dataclass(frozen=True)
 class Deref(Lvalue):
-    """The object at a pointer. Checked: null ("null pointer") and alignment ("misaligned
-    pointer", when align_of(type) > 1) panic."""
+    """The object at a pointer. Checked: "null pointer", "misaligned pointer"."""
 
     pointer: Expr
     checked: bool
@@ -232,8 +230,7 @@ class Zero(Expr):
 
 @dataclass(frozen=True)
 class ArrayValue(Expr):
-    """An Array with these elements, all of them given. In a global's initial value a Slice too:
-    then the elements lie in an anonymous global."""
+    """An Array with these elements; of constants a Slice too, in an anonymous global."""
 
     elements: tuple[Expr, ...]
 
@@ -404,10 +401,9 @@ class QueueOp(Expr):
 class Sort(Expr):
     """An Order over a SlotTable (slots in use), Array, or what a Slice value in a Temporary views.
 
-    For each element `element` (a by-reference hidden Local) is set to its address and `key` (Int,
-    Float or Bool) evaluated once; the order is stable, from the highest key to the lowest, NaN
-    last. Indices and keys lie in the frame: SlotTable and Array by their length, a Slice
-    up to 1024 elements, more panic "sort of {n} elements, the most is 1024".
+    For each, `element` (a by-reference hidden Local) is set to its address and `key` (Int, Float
+    or Bool) evaluated; stable, highest key first, NaN last. Indices and keys lie in the frame:
+    of a Slice up to 1024, more panic "sort of {n} elements, the most is 1024".
     """
 
     base: Lvalue
@@ -458,7 +454,7 @@ class Ok(Expr):
 
 @dataclass(frozen=True)
 class Err(Expr):
-    """An error of type Result, from its text (a Str whose pointer is made non-null)."""
+    """An error of type Result, from its text (a Str; its pointer is made non-null)."""
 
     text: Expr
 

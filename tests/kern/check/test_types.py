@@ -50,6 +50,15 @@ def test_arrays_of_constants_lie_in_memory(accepts: Accepts) -> None:
     assert names.type == types.Array(types.STR, 2)
 
 
+def test_constants_can_be_made_of_constants(accepts: Accepts) -> None:
+    program = accepts(
+        "struct S { n: int, k: u8 }\nA = S{n: 3}\nB = [A, S{n: 4}]\nC: array[S, 2] = [A, B[1]]\n"
+        "N = B[1].n\nxs: array[u8, N]\nK = A.k"
+    )
+    (xs,) = (g for g in program.globals if g.name == "xs")
+    assert xs.type == types.Array(types.U8, 4)
+
+
 def test_a_table_can_be_given_its_slots(accepts: Accepts) -> None:
     accepts('struct C { name: str }\nCOMMANDS: array[C, 2] = [C{name: "a"}, C{name: "b"}]')
 

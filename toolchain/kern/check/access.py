@@ -243,7 +243,7 @@ def slice_of(context: Context, node: syntax.SliceOf, expected: Type | None) -> t
     if isinstance(value.type, Ptr) and value.type.target is not None:
         return _slice_of_pointer(context, node, value, low, high)
     if isinstance(value.type, Array | SlotTable):
-        value = slice_of_array(value, value.type)
+        value = slice_of_array(context, value, value.type)
     if not isinstance(value.type, Slice | Str):
         return context.wrong(node.place, f"{value.type} has no elements to slice")
     if low is None and high is None:

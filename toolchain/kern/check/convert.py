@@ -106,7 +106,7 @@ def try_convert(context: Context, value: typed.Expr, target: Type) -> typed.Expr
     if isinstance(value, typed.ArrayValue) and isinstance(target, SlotTable):
         return _full_table(value, target)
     if isinstance(source, Array | SlotTable) and target == Slice(source.element):
-        return slice_of_array(value, source)
+        return slice_of_array(context, value, source)
     return None
 
 
@@ -188,12 +188,11 @@ def address_of(lvalue: typed.Lvalue) -> typed.Expr:
     return typed.AddressOf(Ptr(lvalue.type), lvalue.place, lvalue)
 
 
-def slice_of_array(value: typed.Expr, source: Array | SlotTable) -> typed.Expr:
-    """All of an array (or all slots of a table) as a slice."""
+def slice_of_array(context: Context, value: typed.Expr, source: Array | SlotTable) -> typed.Expr:
+    """All of an array (or all slots of a table) as a slice. A literal lies in the frame of the
+    function, or in memory of its own when it is a global's initial value."""
     place = value.place
-    if isinstance(value, typed.ArrayValue) and all(
-        isinstance(e, typed.StrConst | typed.IntConst | typed.FloatConst) for e in value.elements
-    ):
+    if isinstance(value, typed.ArrayValue) and context.function is None:
         return typed.ArrayValue(Slice(source.element), place, value.elements)
     pointer = cast_node("bits", address_of(lvalue_of(value)), Ptr(source.element))
     length = typed.IntConst(INT, place, source.length)

@@ -7,6 +7,7 @@ size of a struct that comes later. A cycle is reported where it closes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from toolchain.kern import syntax, typed
 from toolchain.kern.check.constants import is_constant, moved
@@ -194,8 +195,8 @@ def _evaluate_constant(world: World, symbol: ConstantSymbol) -> typed.Expr:
     value = context.expression(symbol.node)
     if value.type == POISON:
         return value
-    in_memory = isinstance(value, typed.Load) and _is_read_only(world, value.lvalue)
-    if not is_constant(value) and not in_memory:
+    value = _known(world, value)
+    if not is_constant(value):
         return context.wrong(
             symbol.node.place,
             f"the constant '{symbol.name}' is not known at compile time",
@@ -207,10 +208,6 @@ def _evaluate_constant(world: World, symbol: ConstantSymbol) -> typed.Expr:
     world.read_only.add(variable)
     lvalue = typed.GlobalVar(value.type, symbol.place, variable)
     return typed.Load(value.type, symbol.place, lvalue)
-
-
-def _is_read_only(world: World, lvalue: typed.Lvalue) -> bool:
-    return isinstance(lvalue, typed.GlobalVar) and lvalue.symbol in world.read_only
 
 
 def _variable(
@@ -243,7 +240,7 @@ def initialise(world: World, symbol: GlobalSymbol) -> None:
         return
     context = Context(world, symbol.module)
     value = convert(context, context.expression(node, variable.type), variable.type)
-    value = _constant_of(world, value)
+    value = _known(world, value)
     if value.type == POISON or variable.type == POISON:
         return
     if not is_constant(value):
@@ -256,13 +253,34 @@ def initialise(world: World, symbol: GlobalSymbol) -> None:
     variable.initial = None if isinstance(value, typed.Zero) else value
 
 
-def _constant_of(world: World, value: typed.Expr) -> typed.Expr:
-    """The value of a read-only global rather than its Load."""
-    if isinstance(value, typed.Load) and isinstance(value.lvalue, typed.GlobalVar):
-        variable = value.lvalue.symbol
-        if variable in world.read_only and variable.initial is not None:
-            return variable.initial
+def _known(world: World, value: typed.Expr) -> typed.Expr:
+    """A value with what it reads from read-only memory put in its place."""
+    match value:
+        case typed.Load(lvalue=lvalue):
+            content = _content(world, lvalue)
+            return value if content is None else moved(content, value.place)
+        case typed.ArrayValue(elements=elements):
+            return replace(value, elements=tuple(_known(world, e) for e in elements))
+        case typed.StructValue(fields=fields):
+            return replace(value, fields=tuple((i, _known(world, v)) for i, v in fields))
     return value
+
+
+def _content(world: World, lvalue: typed.Lvalue) -> typed.Expr | None:
+    """What lies in read-only memory; None when it is not known."""
+    match lvalue:
+        case typed.GlobalVar(symbol=variable) if variable in world.read_only:
+            return variable.initial
+        case typed.FieldOf(base=base, index=index):
+            whole = _content(world, base)
+            if isinstance(whole, typed.StructValue):
+                zero = typed.Zero(lvalue.type, lvalue.place)
+                return dict(whole.fields).get(index, zero)
+        case typed.Element(base=base, index=typed.IntConst(value=number)):
+            whole = _content(world, base)
+            if isinstance(whole, typed.ArrayValue):
+                return whole.elements[number]
+    return None
 
 
 def global_type(world: World, symbol: Symbol) -> Type | None:
