@@ -37,6 +37,7 @@ PT_LOAD = 1
 PF_X, PF_W, PF_R = 1, 2, 4
 
 PAGE = 4096
+_ALIGNMENTS = frozenset({0, *(1 << n for n in range(22))})
 
 
 class ElfError(AiosError):
@@ -164,6 +165,10 @@ def _read_tables(data: bytes, name: str, table: int, count: int, names: int) -> 
     for i, h in enumerate(headers):
         if h[1] in (SHT_NULL, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_GROUP):
             continue
+        # Only writable memory starts as zeros; a larger alignment than a large page is a mistake.
+        zeros = h[1] == SHT_NOBITS and h[2] & SHF_ALLOC
+        if (zeros and h[2] & (SHF_WRITE | SHF_EXECINSTR) != SHF_WRITE) or h[8] not in _ALIGNMENTS:
+            raise ValueError("a section's flags or alignment are not possible")
         by_index[i] = Section(
             _text(section_names, h[0]), h[1], h[2], max(h[8], 1),
             bytearray() if h[1] == SHT_NOBITS else bytearray(content(h)),

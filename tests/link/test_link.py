@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from emu.errors import AiosError
 from toolchain import elf
 from toolchain.link import LinkErrors, link
 
@@ -107,6 +111,34 @@ class Gnu:
 @pytest.fixture
 def gnu(tool: Tool, tmp_path: Path) -> Gnu:
     return Gnu(tool, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole_object(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An object with code, data, debug information and many relocations, made by LLVM."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(
+        """
+        target triple = "riscv64-unknown-elf"
+        @words = global [2 x ptr] [ptr @other, ptr @words]
+        @zeros = global [9 x i64] zeroinitializer
+        define i64 @other(i64 %a) {
+            %c = icmp sgt i64 %a, 4
+            br i1 %c, label %more, label %done
+        more:
+            %b = load volatile i64, ptr @zeros
+            %r = call i64 @other(i64 %b)
+            ret i64 %r
+        done:
+            ret i64 3
+        }
+        """
+    )
+    machine = llvm.Target.from_triple("riscv64-unknown-elf").create_target_machine(
+        features="+m,+c,+relax", reloc="static", codemodel="medium"
+    )
+    return bytes(machine.emit_object(module))
 
 
 def run_on_qemu(tool: Tool, image: Path) -> int:
@@ -297,6 +329,22 @@ def test_out_of_range_relocations_are_refused(gnu: Gnu, source: str, expected: s
 def test_other_files_are_refused_in_a_sentence(data: bytes, expected: str) -> None:
     with pytest.raises(elf.ElfError, match=re.escape(expected)):
         link([data])
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5
+    )
+)
+def test_damaged_object_is_linked_or_refused(
+    whole_object: bytes, changes: list[tuple[float, int]]
+) -> None:
+    damaged = bytearray(whole_object)
+    for place, value in changes:
+        damaged[int(place * len(damaged))] = value
+    with contextlib.suppress(AiosError):
+        link([bytes(damaged)], entry="other")
 
 
 def test_truncated_object_is_refused(gnu: Gnu) -> None:

@@ -190,6 +190,9 @@ def _apply(
                 f"'{r.symbol.name}'."
             )
             continue
+        if r.offset >= len(section.data):
+            yield f"A relocation for '{r.symbol.name}' in {where} lies outside the section."
+            continue
         target = table.target(r.symbol).address + r.addend
         try:
             patch(_Place(section, r, target, high_parts))
