@@ -50,6 +50,20 @@ class Attributes:
         """alpha and beta: the block's, or an instruction's defaults where there is no block."""
         return (self.alpha, self.beta) if self.given else defaults
 
+    def windows(self, extents: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...] | None:
+        """How many windows of `kernel` taps fit along each spatial extent, padding included; None
+        when one does not fit at all or a pad takes elements away."""
+        counts = []
+        for i, (extent, taps) in enumerate(zip(extents, kernel, strict=True)):
+            if min(self.pad_begin[i], self.pad_end[i]) < 0 or taps < 1:
+                return None
+            reach = (taps - 1) * self.dilation[i] + 1
+            rest = extent + self.pad_begin[i] + self.pad_end[i] - reach
+            if rest < 0:
+                return None
+            counts.append(rest // self.stride[i] + 1)
+        return tuple(counts)
+
     @classmethod
     def parse(cls, form: bytes) -> Attributes:
         """Read a block. Raises ValueError when a field has no meaning or a reserved byte is set."""

@@ -12,11 +12,13 @@ import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from emu.cpu.tensor.attributes import Attributes
+from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.axes import masked_axes, normal_axis, reduced_dims
+from emu.cpu.tensor.conv import run_conv
 from emu.cpu.tensor.descriptor import BOOL, I64, SIZE, Descriptor, View
-from emu.cpu.tensor.elementwise import run_copy, run_expression
+from emu.cpu.tensor.elementwise import run_copy, run_expression, run_unary
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand, TensorFault
+from emu.cpu.tensor.gemm import run_matmul
 from emu.cpu.tensor.kernels import SCRATCH
 from emu.cpu.tensor.operands import (
     Hart,
@@ -26,7 +28,7 @@ from emu.cpu.tensor.operands import (
     resolve,
 )  # fmt: skip
 from emu.cpu.tensor.reduce import FOLDS, SEARCHES, run_reduce, run_search
-from emu.cpu.tensor.semantics import BINARY, UNARY, Elementwise
+from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY, UNARY, Elementwise
 from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
 from emu.cpu.tensor.softmax import LOGARITHMIC, run_softmax
 from emu.cpu.tensor.timing import charge
@@ -257,6 +259,78 @@ def _softmax(call: Call) -> int:
     )
 
 
+# products
+
+
+def _activated(
+    attributes: Attributes, flops: int, outputs: int, run: Callable[..., None]
+) -> tuple[Callable[..., None], int]:
+    """`run` followed by the activation that the attribute block asks for, and their operations."""
+    mnemonic = ACTIVATIONS[attributes.activation]
+    if mnemonic is None:
+        return run, flops
+    params = (attributes.alpha, attributes.beta)
+
+    def both(destination: View, *sources: View | None) -> None:
+        run(destination, *sources)
+        run_unary(mnemonic, destination, destination, params)
+
+    return both, flops + UNARY[mnemonic].flops * outputs
+
+
+def _check_products(destination: View, *operands: tuple[View | None, Operand]) -> None:
+    """All operands have the destination's type, which must be one that can be multiplied."""
+    require(destination.dtype.kind != "bool", Cause.DTYPE, DESTINATION)
+    for view, operand in operands:
+        require(view is None or view.dtype is destination.dtype, Cause.DTYPE, operand)
+
+
+def _matmul(call: Call) -> int:
+    destination, left, right = (call.view(o) for o in (DESTINATION, FIRST, SECOND))
+    attributes = call.attributes(3)
+    bias = call.bias(attributes)
+    for view, operand in ((destination, DESTINATION), (left, FIRST), (right, SECOND)):
+        require(view.rank >= 2, Cause.RANK, operand)
+    _check_products(destination, (left, FIRST), (right, SECOND), (bias, Operand.BIAS))
+    batch, (m, n), k = destination.dims[:-2], destination.dims[-2:], left.dims[-1]
+    require(left.broadcast((*batch, m, k)) is not None, Cause.SHAPE, FIRST)
+    require(left.dims[-2] == m, Cause.SHAPE, FIRST)
+    require(right.broadcast((*batch, k, n)) is not None, Cause.SHAPE, SECOND)
+    require(right.dims[-2:] == (k, n), Cause.SHAPE, SECOND)
+    require(_broadcast([left.dims[:-2], right.dims[:-2]]) == batch, Cause.SHAPE, DESTINATION)
+    if bias is not None:
+        require(bias.broadcast(destination.dims) is not None, Cause.SHAPE, Operand.BIAS)
+    run, flops = _activated(attributes, 2 * k * destination.count, destination.count, run_matmul)
+    return call.compute(destination, [left, right, bias], run, flops)
+
+
+def _conv(call: Call) -> int:
+    destination, image, weights = (call.view(o) for o in (DESTINATION, FIRST, SECOND))
+    attributes = call.attributes(3)
+    bias = call.bias(attributes)
+    _check_products(destination, (image, FIRST), (weights, SECOND), (bias, Operand.BIAS))
+    rank, groups = image.rank, attributes.groups
+    require(3 <= rank <= 2 + SPATIAL_MAX, Cause.RANK, FIRST)
+    require(weights.rank == rank, Cause.RANK, SECOND)
+    require(destination.rank == rank, Cause.RANK, DESTINATION)
+    require(weights.dims[0] % groups == 0, Cause.ATTRIBUTE, Operand.ATTRIBUTE)
+    require(image.dims[1] == weights.dims[1] * groups, Cause.SHAPE, FIRST)
+    wanted = attributes.windows(image.dims[2:], weights.dims[2:])
+    if wanted is None or attributes.spatial_rank not in (0, rank - 2):
+        raise call.attribute_fault(3)
+    shape = (image.dims[0], weights.dims[0], *wanted)
+    require(destination.dims == shape, Cause.SHAPE, DESTINATION)
+    if bias is not None:
+        require(bias.dims == weights.dims[:1], Cause.SHAPE, Operand.BIAS)
+
+    def convolve(y: View, x: View, w: View, b: View | None) -> None:
+        run_conv(y, x, w, b, attributes)
+
+    taps = weights.count // max(weights.dims[0], 1)
+    run, flops = _activated(attributes, 2 * taps * destination.count, destination.count, convolve)
+    return call.compute(destination, [image, weights, bias], run, flops)
+
+
 _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tld": _load,
     "tst": _store,
@@ -269,4 +343,6 @@ _FAMILIES: dict[str, Callable[[Call], int]] = {
     **dict.fromkeys(FOLDS, _reduce),
     **dict.fromkeys(SEARCHES, _search),
     **dict.fromkeys(LOGARITHMIC, _softmax),
+    "tmatmul": _matmul,
+    "tconv": _conv,
 }

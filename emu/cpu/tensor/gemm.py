@@ -1,0 +1,208 @@
+"""tmatmul: packed panels, a register tile, and a walk over batches.
+
+*Schedule.* The left matrix is packed into panels of a tile's rows, so that the tile's column of it
+is adjacent; the right one into panels two vectors wide, unless its rows are adjacent already and
+too few left rows would use the copy. A tile of the product stays in registers over a block of
+`_DEPTH` of the inner dimension: for each step one column of the left panel is broadcast and
+multiplied with the two vectors of the right one. Element types narrower than their type of
+arithmetic are widened while packing, and the product is converted when it is stored.
+"""
+
+from __future__ import annotations
+
+from itertools import product as every_index
+
+from emu.cpu.tensor.descriptor import DType, View, dense
+from emu.cpu.tensor.elementwise import run_copy
+from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
+from emu.cpu.tensor.kernels import SCRATCH, kernel
+from emu.cpu.tensor.vectors import compute, storage, widen
+
+_PACK = Block("from to across along count depth")
+_TILE = Block("a b c m n k c_row a_panel b_panel b_step accumulate")
+_DEPTH = 256
+"""Steps of the inner dimension for which a right panel should stay in the first-level cache."""
+_FEW_ROWS = (1, 2, 4)
+_PACK_FROM = 9
+"""Rows of the left matrix from which on copying the right one pays."""
+_VECTORS = 2
+
+
+def lanes(dtype: DType) -> int:
+    """Elements of the type of arithmetic in a vector register."""
+    return target()[0] * 8 // bits_of(compute(dtype))
+
+
+def tile_rows(m: int) -> int:
+    """Rows of the register tile for a product of `m` rows.
+
+    At most, all registers but the step's vectors, the broadcast and a spare one; few rows get a
+    tile that does not waste the others.
+    """
+    most = (target()[1] - _VECTORS - 2) // _VECTORS
+    return next((few for few in _FEW_ROWS if m <= few < most), most)
+
+
+def run_matmul(destination: View, left: View, right: View, bias: View | None) -> None:
+    """destination = left @ right (+ bias) over host views of at least two dimensions each.
+
+    Batch dimensions and the bias broadcast to the destination's by NumPy's rule.
+    """
+    target_view = destination
+    wide = destination.dtype.compute
+    if destination.dtype is not wide or destination.strides[-1] != wide.size:
+        size = destination.count * wide.size
+        target_view = dense(SCRATCH.take(size), wide, destination.dims)
+    if bias is not None:
+        run_copy(target_view, bias)
+    batch = destination.dims[:-2]
+    a, b = _batched(left, batch), _batched(right, batch)
+    for index in every_index(*map(range, batch)):
+        _product(_at(target_view, index), _at(a, index), _at(b, index), bias is not None)
+    if target_view is not destination:
+        run_copy(destination, target_view)
+
+
+def _batched(view: View, batch: tuple[int, ...]) -> View:
+    stretched = view.broadcast((*batch, *view.dims[-2:]))
+    assert stretched is not None  # the instruction has checked the shapes
+    return stretched
+
+
+def _at(view: View, index: tuple[int, ...]) -> View:
+    """The matrix at a batch index."""
+    offset = sum(i * s for i, s in zip(index, view.strides, strict=False))
+    return View(view.address + offset, view.dtype, view.dims[-2:], view.strides[-2:])
+
+
+def _product(c: View, a: View, b: View, accumulate: bool) -> None:
+    """One matrix product; c's rows are adjacent elements of the type of arithmetic."""
+    (m, k), n = a.dims, b.dims[1]
+    size = c.dtype.size
+    width = _VECTORS * lanes(c.dtype)
+    height = tile_rows(m)
+    packed_a = _pack(a.dtype, a.address, a.strides[0], a.strides[1], m, k, height)
+    direct = m < _PACK_FROM and b.strides[1] == size and b.dtype is c.dtype
+    if direct:
+        at, panel, step = b.address, width * size, b.strides[0]
+    else:
+        at = _pack(b.dtype, b.address, b.strides[1], b.strides[0], n, k, width)
+        panel, step = k * width * size, width * size
+    run = kernel(
+        f"tmatmul {c.dtype.name} {height}", _TILE, lambda e: _write_product(e, c.dtype, height)
+    )
+    for start in range(0, max(k, 1), _DEPTH):
+        depth = min(_DEPTH, k - start)
+        run(
+            a=packed_a + start * height * size, b=at + start * step, c=c.address,
+            m=m, n=n, k=depth, c_row=c.strides[0], b_panel=panel, b_step=step,
+            a_panel=k * height * size, accumulate=int(accumulate or start > 0),
+        )  # fmt: skip
+
+
+def _pack(
+    dtype: DType, address: int, across: int, along: int, count: int, depth: int, width: int
+) -> int:
+    """Panels of `width` lines each: element (line, step) of a panel is at step * width + line.
+
+    `across` and `along` are the strides from line to line and from step to step; lines beyond
+    `count` are zero. Gives the address of the panels.
+    """
+    panels = -(-count // width)
+    to = SCRATCH.take(panels * width * depth * dtype.compute.size)
+    adjacent = across == dtype.size
+    run = kernel(
+        f"pack {dtype.name} {width} {'v' if adjacent else 'g'}",
+        _PACK,
+        lambda e: _write_pack(e, dtype, width, adjacent),
+    )
+    run(**{"from": address, "to": to, "across": across, "along": along},
+        count=count, depth=depth)  # fmt: skip
+    return to
+
+
+def _write_pack(e: Emitter, dtype: DType, width: int, adjacent: bool) -> None:
+    b, wide = e.b, dtype.compute.size
+    across, along, depth = e.word("across"), e.word("along"), e.word("depth")
+    source, to, count = e.pointer("from"), e.pointer("to"), e.word("count")
+    panel_bytes = b.mul(depth, e.const(depth.type, width * wide))
+    with e.loop(0, count, width) as panel:
+        left = b.sub(count, panel.index)
+        start = e.offset(source, b.mul(panel.index, across))
+        number = b.sdiv(panel.index, e.const(depth.type, width))
+        out = e.offset(to, b.mul(number, panel_bytes))
+        with e.loop(0, depth) as step:
+            here = e.offset(start, b.mul(step.index, along))
+            there = e.offset(out, b.mul(step.index, e.const(depth.type, width * wide)))
+            if adjacent:
+                mask = e.mask_below(left, width)
+                value = e.load(here, vector(storage(dtype), width), mask)
+                e.store(widen(e, value, dtype), there)
+            for line in range(0 if adjacent else width):
+                inside = b.icmp_signed("<", e.const(left.type, line), left)
+                place = e.offset(here, b.mul(across, e.const(left.type, line)))
+                value = widen(e, e.load(place, storage(dtype), inside), dtype)
+                e.store(value, e.offset(there, line * wide))
+
+
+def _write_product(e: Emitter, dtype: DType, height: int) -> None:
+    """All tiles of the product over one block of the inner dimension."""
+    width = _VECTORS * lanes(dtype)
+    m, n, c = e.word("m"), e.word("n"), e.pointer("c")
+    a, right, c_row = e.pointer("a"), e.pointer("b"), e.word("c_row")
+    with e.loop(0, n, width) as column:
+        number = e.b.sdiv(column.index, e.const(n.type, width))
+        panel = e.offset(right, e.b.mul(number, e.word("b_panel")))
+        with e.loop(0, m, height) as row:
+            index = e.b.sdiv(row.index, e.const(m.type, height))
+            left = e.offset(a, e.b.mul(index, e.word("a_panel")))
+            place = e.offset(c, e.b.mul(row.index, c_row))
+            place = e.offset(place, e.b.mul(column.index, e.const(n.type, dtype.size)))
+            free_rows, free_columns = e.b.sub(m, row.index), e.b.sub(n, column.index)
+            _write_tile(e, dtype, height, (left, panel, place), (free_rows, free_columns))
+
+
+def _write_tile(
+    e: Emitter,
+    dtype: DType,
+    height: int,
+    places: tuple[Value, Value, Value],
+    free: tuple[Value, Value],
+) -> None:
+    """One tile: `height` by `_VECTORS` accumulators, all of them values of the loop.
+
+    `places` are the left panel, the right one and the tile's corner in the product; `free` are the
+    rows and columns of the product from that corner on.
+    """
+    (a, b, c), (left_rows, left_columns) = places, free
+    type_, count = compute(dtype), lanes(dtype)
+    whole = vector(type_, count)
+    i64 = left_rows.type
+    masks = [
+        e.mask_below(e.b.sub(left_columns, e.const(i64, v * count)), count) for v in range(_VECTORS)
+    ]
+    b_step = e.word("b_step")
+    zero = [e.const(whole, 0)] * (height * _VECTORS)
+    with e.loop(0, e.word("k"), carry=zero) as loop:
+        here = e.offset(b, e.b.mul(loop.index, b_step))
+        vectors = [
+            e.load(e.offset(here, v * count * dtype.size), whole, masks[v]) for v in range(_VECTORS)
+        ]
+        column = e.offset(a, e.b.mul(loop.index, e.const(i64, height * dtype.size)))
+        following: list[Value] = []
+        for r in range(height):
+            factor = e.splat(e.load(e.offset(column, r * dtype.size), type_), count)
+            sums = loop.values[r * _VECTORS : (r + 1) * _VECTORS]
+            following += [e.fma(factor, v, s) for v, s in zip(vectors, sums, strict=True)]
+        loop.next(*following)
+    accumulate = e.b.icmp_signed("!=", e.word("accumulate"), e.const(i64, 0))
+    add = e.b.fadd if dtype.kind == "float" else e.b.add
+    for r in range(height):
+        with e.b.if_then(e.b.icmp_signed("<", e.const(i64, r), left_rows)):
+            line = e.offset(c, e.b.mul(e.word("c_row"), e.const(i64, r)))
+            for v in range(_VECTORS):
+                place = e.offset(line, v * count * dtype.size)
+                value = loop.values[r * _VECTORS + v]
+                with e.branch(accumulate, [value]) as more:
+                    more.next(add(value, e.load(place, whole, masks[v])))
+                e.store(more.values[0], place, masks[v])
