@@ -37,10 +37,12 @@ class Ram(Protocol):
 class Hart(Protocol):
     """What tensor instructions ask of the hart that executes them."""
 
-    tr: list[Descriptor]
     tcause: int
     toperand: int
     stall_ps: int
+
+    @property
+    def tr(self) -> list[Descriptor]: ...
 
     @property
     def memory(self) -> Ram: ...
