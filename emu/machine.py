@@ -158,7 +158,7 @@ class Machine:
                     return ExitStatus(CODE_LIMIT, reason)
                 budget, before = self._budget(left), self.hart.instret
                 why = self.engine.run(budget)
-                if why == "breakpoint":
+                if why == "breakpoint" or self._stands_at_breakpoint(before):
                     return BREAKPOINT
                 if left is not None:
                     # Traps use the budget up too: a guest that only traps is stopped as well.
@@ -169,6 +169,13 @@ class Machine:
             return ExitStatus(0, "You ended the run.")
         finally:
             self.console.flush()
+
+    def _stands_at_breakpoint(self, before: int) -> bool:
+        """Whether the engine's budget ended just in front of a breakpoint, which the next run would
+        pass over as its first instruction. `before` is instret when the engine started."""
+        hart = self.hart
+        moved = hart.instret != before and self._status is None
+        return moved and hart.state.pc in hart.breakpoints
 
     def step(self) -> ExitStatus | None:
         """Execute one instruction, or take one trap; sleeping is skipped. Returns how the run ended

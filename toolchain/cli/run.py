@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from emu.errors import AiosError
 
 if TYPE_CHECKING:
+    from emu.console import Console
     from emu.machine import ExitStatus, Machine
     from emu.platform import Drive
     from emu.trace import Trace
@@ -97,8 +98,9 @@ def _open_trace(path: str | None) -> Trace | None:
         raise AiosError(f"The trace {path} cannot be written: {error.strerror}.") from error
 
 
-def make_machine(args: argparse.Namespace) -> Machine:
-    """The machine that the options of `add_machine_arguments` describe, switched on."""
+def make_machine(args: argparse.Namespace, *, console: Console | None = None) -> Machine:
+    """The machine that the options of `add_machine_arguments` describe, switched on; its console is
+    the terminal or the pipe that the command runs in, unless another is given."""
     from emu import board
     from emu.console import open_console
     from emu.machine import Machine
@@ -118,7 +120,7 @@ def make_machine(args: argparse.Namespace) -> Machine:
         bios=bios,
         drives=drives,
         append=args.append,
-        console=open_console(),
+        console=console or open_console(),
         engine=args.engine,
         trace=_open_trace(args.trace),
         kernel_name=f"The kernel {kernel_path}",

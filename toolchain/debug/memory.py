@@ -1,0 +1,85 @@
+"""The guest's memory as a debugger reads it: in the hart's current address space, without effects.
+
+The walk of the page tables sets no accessed bit and asks for no rights, and only RAM is touched:
+reading a device's register could change the device.
+"""
+
+from __future__ import annotations
+
+from emu.bus import BusFault
+from emu.cpu.mmu import PAGE_BITS, SV39
+from emu.cpu.traps import M_MODE
+from emu.machine import Machine
+from toolchain.debug.errors import DebugError
+
+_ALL = (1 << 64) - 1
+_PPN_MASK = (1 << 44) - 1
+_VALID, _LEAF = 1, 0b1010  # R and X: without either an entry points to a table
+_LEVELS = 3
+
+
+class GuestMemory:
+    """Reads and writes at virtual addresses; DebugError where there is no RAM."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def read(self, vaddr: int, size: int) -> bytes:
+        """`size` bytes at `vaddr`."""
+        return b"".join(bytes(view) for view in self._views(vaddr, size))
+
+    def read_int(self, vaddr: int, size: int = 8) -> int:
+        """The unsigned integer of `size` bytes at `vaddr`."""
+        return int.from_bytes(self.read(vaddr, size), "little")
+
+    def write(self, vaddr: int, data: bytes) -> None:
+        """Store `data` at `vaddr`; code may be among it."""
+        for view in list(self._views(vaddr, len(data))):
+            view[:] = data[: len(view)]
+            data = data[len(view) :]
+        self._machine.hart.fence_i()
+
+    def instruction(self, pc: int) -> int:
+        """The word of the instruction at `pc`: 16 bits when it is a compressed one."""
+        low = self.read_int(pc, 2)
+        return low | self.read_int(pc + 2, 2) << 16 if low & 3 == 3 else low
+
+    def _views(self, vaddr: int, size: int) -> list[memoryview]:
+        views = []
+        memory = self._machine.memory
+        while size > 0:
+            vaddr &= _ALL
+            paddr, end = self._translate(vaddr)
+            here = min(size, end - vaddr)
+            if not memory.contains(paddr, here):
+                raise DebugError(self._refusal(vaddr, paddr))
+            views.append(memory.view(paddr, here))
+            vaddr, size = vaddr + here, size - here
+        return views
+
+    def _refusal(self, vaddr: int, paddr: int) -> str:
+        try:
+            name = self._machine.bus.find(paddr).target.name
+        except BusFault:
+            return f"There is no memory at {vaddr:#x}."
+        return f"At {vaddr:#x} lies the device {name}, whose registers 'info devices {name}' shows."
+
+    def _translate(self, vaddr: int) -> tuple[int, int]:
+        """The physical address of `vaddr`, and where its page ends (virtually)."""
+        hart = self._machine.hart
+        satp = hart.csr.satp
+        if hart.state.priv == M_MODE or satp >> 60 != SV39:
+            return vaddr, 1 << 64
+        table = (satp & _PPN_MASK) << PAGE_BITS
+        for level in reversed(range(_LEVELS)):
+            shift = PAGE_BITS + 9 * level
+            where = table + 8 * (vaddr >> shift & 511)
+            memory = self._machine.memory
+            entry = memory.read(where, 8) if memory.contains(where, 8) else 0
+            if not entry & _VALID:
+                break
+            table = (entry >> 10 & _PPN_MASK) << PAGE_BITS
+            if entry & _LEAF:
+                size = 1 << shift
+                return table & -size | vaddr & size - 1, (vaddr & -size) + size
+        raise DebugError(f"The address {vaddr:#x} is not mapped.")
