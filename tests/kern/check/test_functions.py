@@ -111,6 +111,16 @@ def test_wrong_declarations(rejects: Rejects) -> None:
     )
 
 
+def test_a_method_needs_self(rejects: Rejects) -> None:
+    rejects(
+        "struct P { x: int }\nfn P.go() { }\nfn bare() { }\n"
+        "fn f(p: P, s: str) {\n  p.go()\n  s.bare()\n}",
+        "2:4: the first parameter of a method is 'self' | fn P.go(self)",
+        "5:3: 'go' takes no arguments",
+        "6:3: 'bare' takes no arguments",
+    )
+
+
 def test_generic_arguments(rejects: Rejects) -> None:
     rejects(
         TABLES

@@ -209,6 +209,9 @@ def call_function(
     """A call of a declared function; `first` is the object of a method call."""
     if node.keywords:
         context.wrong(node.keywords[0].place, "arguments are given by position, not by name")
+    if first is not None and not symbol.parameters:
+        _check_arguments(context, node)
+        return context.wrong(node.callee.place, f"'{symbol.name}' takes no arguments")
     arguments = [first] if first is not None else []
     declared = symbol.parameters[len(arguments) :]
     fixed = len(declared) - int(symbol.formats)

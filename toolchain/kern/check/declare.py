@@ -304,6 +304,9 @@ def declare_function(world: World, symbol: FunctionSymbol) -> None:
         if parameter.name in [p.name for p in node.parameters[:number]]:
             world.report(parameter.place, f"there are two parameters '{parameter.name}'")
         types.append(_parameter_type(context, symbol, parameter, number))
+    if symbol.owner is not None and (not node.parameters or node.parameters[0].name != "self"):
+        hint = f"fn {symbol.owner}.{symbol.name}(self)"
+        world.report(node.place, "the first parameter of a method is 'self'", hint)
     symbol.parameters = tuple(types)
     symbol.result = resolve_type(context, node.result) if node.result else VOID
     if node.exported and symbol.generic:
