@@ -19,7 +19,8 @@ from emu.cpu.tensor.semantics import UNARY
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
 _BLOCK = Block("rank n dims:8 p0 p1 p2 s0:8 s1:8 s2:8 i0 i1 i2 alpha beta")
-_RAW = {1: I8, 2: I16, 4: I32, 8: I64}
+RAW = {1: I8, 2: I16, 4: I32, 8: I64}
+"""The type, by size, as which elements are moved that nobody looks at."""
 
 
 def run_expression(
@@ -64,7 +65,7 @@ def run_unary(mnemonic: str, destination: View, source: View, params: tuple[floa
 def run_copy(destination: View, source: View) -> None:
     """Copy with broadcasting and conversion; equal types are moved as raw bits."""
     if destination.dtype is source.dtype:
-        raw = _RAW[source.dtype.size]
+        raw = RAW[source.dtype.size]
         destination = View(destination.address, raw, destination.dims, destination.strides)
         source = View(source.address, raw, source.dims, source.strides)
     run_expression("tcopy", arg(0), destination, [source])

@@ -9,15 +9,17 @@ instruction either completes or raises Trap with nothing changed. Mnemonics are 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.axes import masked_axes, normal_axis, reduced_dims
 from emu.cpu.tensor.conv import run_conv
-from emu.cpu.tensor.descriptor import BOOL, I64, SIZE, Descriptor, View
+from emu.cpu.tensor.descriptor import BOOL, I32, I64, SIZE, Descriptor, View
 from emu.cpu.tensor.elementwise import run_copy, run_expression, run_unary
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand, TensorFault
+from emu.cpu.tensor.gather import gathered_dims, run_gather
 from emu.cpu.tensor.gemm import run_matmul
 from emu.cpu.tensor.kernels import SCRATCH
 from emu.cpu.tensor.operands import (
@@ -27,6 +29,7 @@ from emu.cpu.tensor.operands import (
     read_attributes,
     resolve,
 )  # fmt: skip
+from emu.cpu.tensor.pool import POOLS, run_pool
 from emu.cpu.tensor.reduce import FOLDS, SEARCHES, run_reduce, run_search
 from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY, UNARY, Elementwise
 from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
@@ -89,15 +92,19 @@ class Call:
         flops: int,
         *,
         in_place: bool = False,
+        moved: Sequence[View] = (),
     ) -> int:
-        """Check the rights, then `run(destination, *sources)` over host views, then charge."""
+        """Check the rights, then `run(destination, *sources)` over host views, then charge.
+
+        `moved` says what memory traffic to charge for, if not for every operand once.
+        """
         reached = [s and resolve(self.hart, s) for s in sources]
         target = resolve(self.hart, destination, write=True)
         if destination.count:
             views = [r and detach(r, target, in_place=in_place) for r in reached]
             run(target.view, *views)
             target.finish()
-        charge(self.hart, flops, [v for v in (destination, *sources) if v])
+        charge(self.hart, flops, moved or [v for v in (destination, *sources) if v])
         return 0
 
 
@@ -259,6 +266,49 @@ def _softmax(call: Call) -> int:
     )
 
 
+def _pool(call: Call) -> int:
+    destination, source = call.view(DESTINATION), call.view(FIRST)
+    supported = ("float",) if POOLS[call.mnemonic].averages else ("float", "int")
+    require(source.dtype.kind in supported, Cause.DTYPE, FIRST)
+    require(2 < source.rank <= 2 + SPATIAL_MAX, Cause.RANK, FIRST)
+    require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
+    attributes = call.attributes(2)
+    spatial = source.rank - 2
+    kernel = attributes.kernel[:spatial]
+    counts = attributes.windows(source.dims[2:], kernel)
+    if counts is None or attributes.spatial_rank not in (0, spatial):
+        raise call.attribute_fault(2)
+    require(destination.dims == source.dims[:2] + counts, Cause.SHAPE, DESTINATION)
+    return call.compute(
+        destination,
+        [source],
+        lambda d, s: run_pool(call.mnemonic, d, s, attributes),
+        destination.count * math.prod(kernel),
+    )
+
+
+# moving
+
+
+def _gather(call: Call) -> int:
+    destination, data, indices = call.view(DESTINATION), call.view(FIRST), call.view(SECOND)
+    require(destination.dtype is data.dtype, Cause.DTYPE, DESTINATION)
+    require(indices.dtype in (I32, I64), Cause.DTYPE, SECOND)
+    attributes = call.attributes(3)
+    axis = normal_axis(attributes.axis if attributes.given else 0, data.rank)
+    if axis is None:
+        raise call.attribute_fault(3)
+    wanted = gathered_dims(data.dims, indices.dims, axis)
+    require(destination.dims == wanted, Cause.SHAPE, DESTINATION)
+    return call.compute(
+        destination,
+        [data, indices],
+        lambda d, s, picks: run_gather(d, s, picks, axis),
+        0,
+        moved=[destination, destination, indices],
+    )
+
+
 # products
 
 
@@ -340,6 +390,8 @@ _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tcopy": _copy,
     **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(UNARY, _unary),
+    "tgather": _gather,
+    **dict.fromkeys(POOLS, _pool),
     **dict.fromkeys(FOLDS, _reduce),
     **dict.fromkeys(SEARCHES, _search),
     **dict.fromkeys(LOGARITHMIC, _softmax),

@@ -1,0 +1,98 @@
+"""Gather: slices of a tensor along one axis, picked by a tensor of indices.
+
+The result's dimensions are those of the data with the axis replaced by those of the indices. A
+first kernel turns indices into byte offsets in scratch memory and looks for one out of range; only
+when there is none does the second write. That one walks the result with three pointers, into the
+result, the data and the offsets, each standing still along the dimensions it does not have.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from emu.cpu.tensor.axes import VECTOR
+from emu.cpu.tensor.descriptor import I64 as INDEX
+from emu.cpu.tensor.descriptor import DType, View, dense
+from emu.cpu.tensor.elementwise import RAW, schedule
+from emu.cpu.tensor.emit import I64, Block, Emitter, vector
+from emu.cpu.tensor.faults import Cause, Operand, TensorFault
+from emu.cpu.tensor.kernels import SCRATCH, kernel
+from emu.cpu.tensor.vectors import storage
+
+_OFFSETS = Block("p0 p1 rank dims:8 s0:8 s1:8 n i0 i1 extent step bad")
+_COPY = Block("p0 p1 p2 rank dims:8 s0:8 s1:8 s2:8 n i0 i1 i2")
+
+
+def gathered_dims(data: tuple[int, ...], indices: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """The extents of the result."""
+    return data[:axis] + indices + data[axis + 1 :]
+
+
+def run_gather(destination: View, data: View, indices: View, axis: int) -> None:
+    """Over host views. Raises TensorFault, with nothing written, for an index out of range."""
+    offsets = _offsets(indices, data.dims[axis], data.strides[axis])
+    before, behind = data.dims[:axis], data.dims[axis + 1 :]
+    still = (0,) * indices.rank
+    dims = destination.dims
+    source = View(
+        data.address, data.dtype, dims, data.strides[:axis] + still + data.strides[axis + 1 :]
+    )
+    picks = View(
+        offsets.address, INDEX, dims, (0,) * len(before) + offsets.strides + (0,) * len(behind)
+    )
+    extents, (to, back, pick) = schedule([destination, source, picks])
+    raw = RAW[data.dtype.size]
+    whole = (to[0], back[0], pick[0]) == (raw.size, raw.size, 0)
+    layout = "row" if whole else "element"
+    run = kernel(f"tgather {raw.name} {layout}", _COPY, lambda e: _write_copy(e, raw, whole))
+    run(
+        p0=destination.address, p1=data.address, p2=offsets.address, rank=len(extents) - 1,
+        dims=extents[1:], s0=to[1:], s1=back[1:], s2=pick[1:], n=extents[0],
+        i0=to[0], i1=back[0], i2=pick[0],
+    )  # fmt: skip
+
+
+def _offsets(indices: View, extent: int, step: int) -> View:
+    """What each index adds to an address, in the indices' order."""
+    address, bad = SCRATCH.take(8 * indices.count), SCRATCH.take(8)
+    offsets = dense(address, INDEX, indices.dims)
+    ctypes.memset(bad, 0, 8)
+    dims, (to, back) = schedule([offsets, indices])
+    dtype = indices.dtype
+    run = kernel(f"tgather offsets {dtype.name}", _OFFSETS, lambda e: _write_offsets(e, dtype))
+    run(
+        p0=address, p1=indices.address, rank=len(dims) - 1, dims=dims[1:], s0=to[1:], s1=back[1:],
+        n=dims[0], i0=to[0], i1=back[0], extent=extent, step=step, bad=bad,
+    )  # fmt: skip
+    if ctypes.c_int64.from_address(bad).value:
+        raise TensorFault(Cause.INDEX, Operand.SECOND)
+    return offsets
+
+
+def _write_offsets(e: Emitter, dtype: DType) -> None:
+    b, zero = e.b, e.const(I64, 0)
+    n, to, back, extent, step = (e.word(w) for w in ("n", "i0", "i1", "extent", "step"))
+    bad = e.pointer("bad")
+    pointers = [e.pointer("p0"), e.pointer("p1")]
+    with e.walk("rank", "dims", ["s0", "s1"], pointers) as (out, source):
+        with e.loop(0, n, carry=[zero]) as loop:
+            index = e.load(e.offset(source, b.mul(loop.index, back)), storage(dtype))
+            index = index if index.type == I64 else b.sext(index, I64)
+            counted = b.add(index, extent)
+            index = b.select(b.icmp_signed("<", index, zero), counted, index)
+            outside = b.icmp_unsigned(">=", index, extent)  # one still below zero is huge
+            e.store(b.mul(index, step), e.offset(out, b.mul(loop.index, to)))
+            loop.next(b.or_(loop.values[0], b.zext(outside, I64)))
+        b.store(b.or_(b.load(bad, typ=I64, align=8), loop.values[0]), bad, align=8)
+
+
+def _write_copy(e: Emitter, raw: DType, whole: bool) -> None:
+    """Whole rows lie behind one offset and move by vectors; else each element has its own."""
+    b, lanes = e.b, VECTOR // raw.size if whole else 1
+    n, *steps = (e.word(w) for w in ("n", "i0", "i1", "i2"))
+    pointers = [e.pointer(p) for p in ("p0", "p1", "p2")]
+    with e.walk("rank", "dims", ["s0", "s1", "s2"], pointers) as row, e.loop(0, n, lanes) as at:
+        to, back, pick = (e.offset(p, b.mul(at.index, s)) for p, s in zip(row, steps, strict=True))
+        mask = e.mask_below(b.sub(n, at.index), lanes) if whole else None
+        source = e.offset(back, e.load(pick, I64))
+        e.store(e.load(source, vector(storage(raw), lanes), mask), to, mask)
