@@ -2,10 +2,11 @@
 
 Tensors are N, C, then the spatial dimensions; one or two of these are computed as three with
 leading extents of 1. Vectors lie along the last dimension of the result: lane by lane the windows
-are `stride` apart, so elements are loaded adjacent (stride 1) or gathered, under a mask that leaves
-out the padding. In the other dimensions the part of the window that lies in the source is known
-before the loop. A window wholly in the padding has -inf as its greatest element (integers: the
-least one); its mean is 0 where padding counts and NaN where it does not.
+are `stride` apart, so elements are loaded adjacent (stride 1), as every second of adjacent ones
+(stride 2) or gathered, under a mask that leaves out the padding. In the other dimensions the part
+of the window that lies in the source is known before the loop. A window wholly in the padding has
+-inf as its greatest element (integers: the least one); its mean is 0 where padding counts and NaN
+where it does not.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from llvmlite import ir
+
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.axes import VECTOR, blank
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import schedule
-from emu.cpu.tensor.emit import I64, Block, Emitter, Value, bits_of, vector
+from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, vector
 from emu.cpu.tensor.kernels import Word, kernel
 from emu.cpu.tensor.reduce import FOLDS, Fold, run_reduce
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
@@ -70,11 +73,15 @@ def _is_global(destination: View, source: View, window: Attributes) -> bool:
 
 
 def _layout(destination: View, source: View, window: Attributes) -> str:
-    """'row' and 'steps' write adjacent results, of adjacent or scattered elements."""
+    """All but 'element' write adjacent results, by where their windows begin: at adjacent elements
+    ('row'), at every second one ('pairs'), or anywhere else ('steps')."""
     size = source.dtype.size
     if destination.strides[-1] != size:
         return "element"
-    return "row" if window.stride[source.rank - 3] * source.strides[-1] == size else "steps"
+    step = window.stride[source.rank - 3]
+    if source.strides[-1] == size and step <= 2:
+        return "row" if step == 1 else "pairs"
+    return "steps"
 
 
 class _Pool:
@@ -86,6 +93,8 @@ class _Pool:
         self.math = Arithmetic(e, self.held)
         widest = max(storage(dtype), compute(self.held), key=bits_of)
         self.lanes = 1 if layout == "element" else VECTOR * 8 // bits_of(widest)
+        self.shift = {"row": 0, "pairs": 1}.get(layout)
+        """log2 of how far apart the lanes' elements are, if they are loaded, not gathered."""
         self.index = vector(I64, self.lanes)
 
     def _word(self, name: str, d: int) -> Value:
@@ -132,16 +141,21 @@ class _Pool:
         e, b = self.e, self.e.b
         start = self.fold.start(e, self.dtype, vector(compute(self.held), self.lanes))
         columns = b.add(e.splat(at, self.lanes), e.iota(I64, self.lanes))
-        stride, pad, size, dilation, back = (
+        stride, pad, size, dilation = (
             e.splat(self._word(name, 2), self.lanes)
-            for name in ("stride", "pad", "size", "dilation", "back")
+            for name in ("stride", "pad", "size", "dilation")
         )
         origin = b.sub(b.mul(columns, stride), pad)
         none = e.const(self.index, 0)
         (first, end, top), (first_row, end_row, top_row) = parts
 
         def inside(k: Value) -> tuple[Value, Value]:
-            """Where kernel column k falls in each lane, and whether that is in the source."""
+            """Where kernel column k falls (in the first lane or in each), and which lanes of it
+            are in the source."""
+            if self.shift is not None:
+                where = b.sub(b.mul(at, self._word("stride", 2)), self._word("pad", 2))
+                where = b.add(where, b.mul(k, self._word("dilation", 2)))
+                return where, self._between(where, self.lanes, self.shift)
             place = b.add(origin, b.mul(e.splat(k, self.lanes), dilation))
             return place, b.and_(mask, b.icmp_unsigned("<", place, size))
 
@@ -151,7 +165,7 @@ class _Pool:
                 line = self._move(plane, 1, top_row, high.index)
                 with e.loop(0, self._word("kernel", 2), carry=high.values) as wide:
                     place, real = inside(wide.index)
-                    value = self._load(line, b.mul(place, back), real)
+                    value = self._load(line, place, real)
                     value = blank(e, value, real, start)
                     wide.next(self.math.apply(self.fold.op, wide.values[0], value))
                 high.next(*wide.values)
@@ -169,14 +183,32 @@ class _Pool:
         place = b.add(origin, b.mul(k, self._word("dilation", d)))
         return self.e.offset(pointer, b.mul(place, self._word("back", d)))
 
-    def _load(self, line: Value, offsets: Value, mask: Value) -> Value:
-        e = self.e
-        element = storage(self.dtype)
-        if self.layout == "row":
-            first = e.b.extract_element(offsets, e.const(I64, 0))
-            value = e.load(e.offset(line, first), vector(element, self.lanes), mask)
+    def _between(self, place: Value, lanes: int, shift: int) -> Value:
+        """Which lanes, 2^shift elements apart and the first at `place`, lie in the source's row."""
+        e, b = self.e, self.e.b
+
+        def below(distance: Value) -> Value:
+            up = b.ashr(b.add(distance, e.const(I64, shift)), e.const(I64, shift))
+            return e.mask_below(e.intrinsic("llvm.smax", I64, up, e.const(I64, 0)), lanes)
+
+        before, all_ = below(b.neg(place)), below(b.sub(self._word("size", 2), place))
+        return b.and_(all_, b.not_(before))
+
+    def _load(self, line: Value, place: Value, mask: Value) -> Value:
+        """The elements at `place`, one in each lane, in the form of the accumulator."""
+        e, b, element = self.e, self.e.b, storage(self.dtype)
+        if self.shift is None:
+            back = e.splat(self._word("back", 2), self.lanes)
+            value = e.gather(line, b.mul(place, back), element, mask)
         else:
-            value = e.gather(line, offsets, element, mask)
+            first = e.offset(line, b.mul(place, self._word("back", 2)))
+            lanes = self.lanes << self.shift
+            mask = self._between(place, lanes, 0) if self.shift else mask
+            value = e.load(first, vector(element, lanes), mask)
+            if self.shift:
+                even = [ir.Constant(I32, 2 * k) for k in range(self.lanes)]
+                pick = ir.Constant(vector(I32, self.lanes), even)
+                value = b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), pick)
         return convert(e, widen(e, value, self.dtype), self.dtype.compute, self.held)
 
     def _store(
