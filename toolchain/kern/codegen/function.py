@@ -19,6 +19,8 @@ from toolchain.kern.diagnostics import Place
 if TYPE_CHECKING:
     from toolchain.kern.codegen.module import ModuleEmitter
 
+_POINTER_SIZE = 8
+
 
 class FunctionEmitter(Body):
     """The function being written."""
@@ -58,13 +60,17 @@ class FunctionEmitter(Body):
         ]
 
     def _bind_parameter(self, number: int, parameter: typed.Local) -> None:
-        """Gives a parameter its stack object; one in memory already lies in the caller's copy."""
+        """Gives a parameter its stack object; one in memory already lies in the caller's copy,
+        whose address is kept for the debugger: the register it came in is soon used again."""
         incoming = Value(layout.value_type(parameter.type), f"%p{number}")
         if layout.in_memory(parameter.type):
             self._addresses[parameter] = incoming
+            pointer = self.stack(_POINTER_SIZE, _POINTER_SIZE)
+            self.store(incoming, pointer, _POINTER_SIZE)
+            self._declare(parameter, number + 1, pointer)
         else:
             self.put(incoming, self.address(parameter), parameter.type)
-        self._declare(parameter, number + 1)
+            self._declare(parameter, number + 1)
 
     # ── Nodes of the typed tree ──────────────────────────────────────────────────────────────
 
@@ -198,13 +204,15 @@ class FunctionEmitter(Body):
             self._at(self._place)
         self._declare(local, 0)
 
-    def _declare(self, local: typed.Local, number: int) -> None:
-        address = self.address(local)
+    def _declare(self, local: typed.Local, number: int, pointer: Value | None = None) -> None:
+        """The debug record of a local that lies at its address, or where `pointer` points."""
+        address = pointer or self.address(local)
+        expression = "!DIExpression(DW_OP_deref)" if pointer else "!DIExpression()"
         if local.hidden:
             return
         node = self._debug.local(local, self._scope(), number)
         at = self._debug.location(local.place, self._scope())
-        self.record(f"#dbg_declare({address}, {node}, !DIExpression(), {at})")
+        self.record(f"#dbg_declare({address}, {node}, {expression}, {at})")
 
     # ── Checks ───────────────────────────────────────────────────────────────────────────────
 
