@@ -16,6 +16,7 @@ from emu.console import Console, ConsoleQuit, PipeConsole, TerminalConsole
 from emu.errors import AiosError
 
 _LOCAL_MODES = 3  # the place of the lflag in what tcgetattr gives
+_NEWLINE = 0x0A
 _LOOK = 0.1  # seconds between looks whether Ctrl-C was pressed
 
 
@@ -25,14 +26,28 @@ class DebugTerminal(TerminalConsole):
     def __init__(self) -> None:
         super().__init__()
         self.interrupted = False
+        self._last = _NEWLINE
 
     def start(self) -> None:
         """Raw mode, but with signals."""
         super().start()
+        self._last = _NEWLINE
         self.interrupted = False
         modes = termios.tcgetattr(self._descriptor)
         modes[_LOCAL_MODES] |= termios.ISIG
         termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)
+
+    def write(self, byte: int) -> None:
+        """Buffer `byte`."""
+        self._last = byte
+        super().write(byte)
+
+    def close(self) -> None:
+        """Leave raw mode; what the debugger says next begins a line."""
+        if self._before is not None and self._last != _NEWLINE:
+            for byte in b"\r\n":
+                super().write(byte)
+        super().close()
 
     def wait(self, seconds: float | None) -> int | None:
         """The next key within `seconds`; raises ConsoleQuit on Ctrl-C."""
@@ -54,13 +69,22 @@ class ScriptConsole(PipeConsole):
     def __init__(self, output: TextIO, source: int | None = None) -> None:
         super().__init__(source)
         self._stream = output
+        self._inside_line = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def flush(self) -> None:
         """Hand over what the guest has written."""
         if self._output:
+            self._inside_line = self._output[-1] != _NEWLINE
             self._stream.write(self._decoder.decode(bytes(self._output)))
             self._output.clear()
+
+    def close(self) -> None:
+        """Flush; what the debugger says next begins a line."""
+        super().close()
+        if self._inside_line:
+            self._stream.write("\n")
+            self._inside_line = False
 
 
 def open_console(output: TextIO, *, terminal: bool, input_path: str | None) -> Console:

@@ -19,6 +19,7 @@ from emu.machine import BREAKPOINT, CODE_LIMIT, ExitStatus
 from toolchain.debug.errors import DebugError
 from toolchain.debug.frames import RA, SP
 from toolchain.debug.session import Session
+from toolchain.debug.sources import is_runtime
 
 _SLICE = 20_000_000
 """Instructions between looks at the user's Ctrl-C."""
@@ -156,12 +157,13 @@ def step_line(session: Session, *, over: bool, forward: bool = False) -> Stop:
 
 
 def _into(session: Session, behind: int, sp: int) -> Stop | None:
-    """A call has just been made: stop behind the prologue of a function that has lines, else let it
-    return (None)."""
+    """A call has just been made: stop behind the prologue of a function that has lines and is not
+    of Kern's runtime, else let it return (None)."""
     function = session.unwinder.function_at(session.pc)
     if function is None or session.pc != function.low:
         return None
-    if session.program.lines.place_at(session.pc) is None:
+    place = session.program.lines.place_at(session.pc)
+    if place is None or is_runtime(place.file):
         return resume(session, {behind: sp})
     body = session.body(function)
     stop = None if body == session.pc else resume(session, {body: 0})

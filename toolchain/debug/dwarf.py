@@ -82,6 +82,11 @@ class Function:
     frame_base: bytes = b""
 
     @property
+    def plain_name(self) -> str:
+        """Its name without the types of a generic function's instance."""
+        return self.name.partition("(")[0]
+
+    @property
     def parameters(self) -> list[Variable]:
         """Its parameters in order."""
         return [v for v in self.block.variables if v.parameter] if self.block else []

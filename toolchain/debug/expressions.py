@@ -293,6 +293,8 @@ class _Parser:
     def _sequence(self, value: Value) -> tuple[types.Type, Value, int | None]:
         """What can be indexed: the element's type, the place of the first, how many."""
         type_ = value.type
+        if isinstance(type_, types.Struct) and type_.is_table:
+            return self._sequence(self._field(value, "elements"))
         if isinstance(type_, types.Array):
             return type_.element, value, type_.length
         if isinstance(type_, types.Pointer) and type_.target is not None:

@@ -1,7 +1,8 @@
 """DWARF location expressions: where a variable is, in a frame (DWARF 5, sections 2.5 and 2.6).
 
 The operations that compilers for this machine write are understood: a register, an address, an
-offset from a register or from the frame base, a constant. Others count as "optimised away".
+offset from a register or from the frame base, a pointer there, a constant. Others count as
+"optimised away".
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from toolchain.debug.frames import Frame
 from toolchain.debug.memory import GuestMemory
 from toolchain.debug.values import Value, integer
 
-_ADDR, _PLUS_UCONST, _FBREG, _CALL_FRAME_CFA, _STACK_VALUE = 0x03, 0x23, 0x91, 0x9C, 0x9F
+_ADDR, _DEREF = 0x03, 0x06
+_PLUS_UCONST, _FBREG, _CALL_FRAME_CFA, _STACK_VALUE = 0x23, 0x91, 0x9C, 0x9F
 _LIT0, _REG0, _BREG0, _COUNT = 0x30, 0x50, 0x70, 32
 _ALL = (1 << 64) - 1
 
@@ -21,7 +23,7 @@ _ALL = (1 << 64) - 1
 def locate(variable: Variable, frame: Frame, memory: GuestMemory) -> Value:
     """The value of `variable` in `frame`, references followed; DebugError when it has none now."""
     expression = variable.expression_at(frame.lookup_pc)
-    value = _evaluate(expression, variable.type, frame) if expression else None
+    value = _evaluate(expression, variable.type, frame, memory) if expression else None
     if value is None:
         raise DebugError(f"The variable '{variable.name}' is optimised away here.")
     if isinstance(variable.type, types.Reference):
@@ -30,8 +32,10 @@ def locate(variable: Variable, frame: Frame, memory: GuestMemory) -> Value:
     return value
 
 
-def _evaluate(expression: bytes, type_: types.Type, frame: Frame) -> Value | None:
-    """The one or two operations of a location; None when it is beyond them."""
+def _evaluate(
+    expression: bytes, type_: types.Type, frame: Frame, memory: GuestMemory
+) -> Value | None:
+    """The few operations of a location; None when it is beyond them."""
     operation, rest = expression[0], expression[1:]
     address: int | None = None
     if operation == _ADDR:
@@ -52,9 +56,11 @@ def _evaluate(expression: bytes, type_: types.Type, frame: Frame) -> Value | Non
     if rest[:1] == bytes([_PLUS_UCONST]):
         offset, rest = _unsigned(rest[1:])
         address += offset
+    if rest[:1] == bytes([_DEREF]):
+        address, rest = memory.read_int(address & _ALL), rest[1:]
     if rest == bytes([_STACK_VALUE]) and type_.size <= 8:
         return Value(type_, None, integer(address).data[: type_.size])
-    return None if rest or operation < _ADDR else Value(type_, address & _ALL)
+    return None if rest else Value(type_, address & _ALL)
 
 
 def frame_base(frame: Frame) -> int | None:

@@ -145,10 +145,11 @@ class Session:
         return f"{address:#x} <{function.name}{f'+{offset}' if offset else ''}>"
 
     def functions_named(self, name: str) -> list[Function]:
-        """The functions called `name`: qualified, exported, or bare."""
+        """The functions called `name`: qualified, exported, or bare. An instance of a generic
+        function, `f(array[str, 3])`, is called `f` as well."""
         functions = self.program.functions
-        exact = [f for f in functions if name in (f.name, f"{f.module}.{f.name}")]
-        return exact or [f for f in functions if f.name.rpartition(".")[2] == name]
+        exact = [f for f in functions if name in (f.name, f.plain_name, f"{f.module}.{f.name}")]
+        return exact or [f for f in functions if f.plain_name.rpartition(".")[2] == name]
 
     def function(self, name: str) -> Function:
         """The one function called `name`; DebugError when there is none or several."""

@@ -10,6 +10,11 @@ _FOLDERS = (_TOOLCHAIN / "kern", _CHECKOUT, _CHECKOUT / "kernel_src", _CHECKOUT 
 """Where the runtime's and the kernel's sources are, when the path in the image is not valid."""
 
 
+def is_runtime(file: str) -> bool:
+    """Whether a file is of Kern's runtime, whose functions the compiler calls unasked."""
+    return Path(file).parts[:1] == ("runtime",)
+
+
 class Sources:
     """The lines of files; a file that cannot be found has none."""
 

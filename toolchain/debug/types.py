@@ -96,6 +96,11 @@ class Struct(Type):
         return self.is_slice and isinstance(self.element, Char)
 
     @property
+    def is_table(self) -> bool:
+        """Whether it is a slot table: an array with a bit for each element in use."""
+        return list(self.fields) == ["elements", "used"]
+
+    @property
     def element(self) -> Type | None:
         """What a slice's pointer points to."""
         pointer = self.fields["ptr"].type
