@@ -36,6 +36,7 @@ from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
 from emu.cpu.tensor.softmax import LOGARITHMIC, run_softmax
 from emu.cpu.tensor.timing import charge
 from emu.cpu.traps import Trap
+from emu.isa import TABLE
 
 DESTINATION, FIRST, SECOND = Operand.DESTINATION, Operand.FIRST, Operand.SECOND
 
@@ -398,3 +399,7 @@ _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tmatmul": _matmul,
     "tconv": _conv,
 }
+
+_TABLE = {i.mnemonic for i in TABLE.values() if i.extension == "xaitensor"}
+if unmatched := _TABLE ^ _FAMILIES.keys():
+    raise TypeError(f"the instruction table and the tensor unit disagree about {sorted(unmatched)}")
