@@ -22,6 +22,8 @@ _PACK = Block("from to across along count depth")
 _TILE = Block("a b c m n k c_row a_panel b_panel b_step accumulate")
 _DEPTH = 256
 """Steps of the inner dimension for which a right panel should stay in the first-level cache."""
+_BLOCK, _LEFT_ROWS, _RIGHT_COLUMNS = 1024, 36, 4096
+"""What is packed at a time: steps of the inner dimension, tiles of rows, columns."""
 _FEW_ROWS = (1, 2, 4)
 _PACK_FROM = 9
 """Rows of the left matrix from which on copying the right one pays."""
@@ -76,49 +78,62 @@ def _at(view: View, index: tuple[int, ...]) -> View:
 
 
 def _product(c: View, a: View, b: View, accumulate: bool) -> None:
-    """One matrix product; c's rows are adjacent elements of the type of arithmetic."""
+    """One matrix product; c's rows are adjacent elements of the type of arithmetic.
+
+    Blocks of both matrices are packed one at a time, so that scratch memory is bounded and the
+    left block stays in the second-level cache.
+    """
     (m, k), n = a.dims, b.dims[1]
-    size = c.dtype.size
-    width = _VECTORS * lanes(c.dtype)
-    height = tile_rows(m)
-    packed_a = _pack(a.dtype, a.address, a.strides[0], a.strides[1], m, k, height)
+    size, width, height = c.dtype.size, _VECTORS * lanes(c.dtype), tile_rows(m)
+    rows = min(m, _LEFT_ROWS * height)
+    columns = min(n, _RIGHT_COLUMNS)
+    left = SCRATCH.take((rows + height) * min(k, _BLOCK) * size)
     direct = m < _PACK_FROM and b.strides[1] == size and b.dtype is c.dtype
-    if direct:
-        at, panel, step = b.address, width * size, b.strides[0]
-    else:
-        at = _pack(b.dtype, b.address, b.strides[1], b.strides[0], n, k, width)
-        panel, step = k * width * size, width * size
+    right = 0 if direct else SCRATCH.take((columns + width) * min(k, _BLOCK) * size)
     run = kernel(
         f"tmatmul {c.dtype.name} {height}", _TILE, lambda e: _write_product(e, c.dtype, height)
     )
-    for start in range(0, max(k, 1), _DEPTH):
-        depth = min(_DEPTH, k - start)
-        run(
-            a=packed_a + start * height * size, b=at + start * step, c=c.address,
-            m=m, n=n, k=depth, c_row=c.strides[0], b_panel=panel, b_step=step,
-            a_panel=k * height * size, accumulate=int(accumulate or start > 0),
-        )  # fmt: skip
+    for j, start in every_index(range(0, n, _RIGHT_COLUMNS), range(0, max(k, 1), _BLOCK)):
+        block = min(_BLOCK, k - start)
+        part = _part(b, start, j, block, min(_RIGHT_COLUMNS, n - j))
+        if direct:
+            at, panel, step = part.address, width * size, b.strides[0]
+        else:
+            _pack(part.permuted((1, 0)), right, width)
+            at, panel, step = right, block * width * size, width * size
+        for i in range(0, m, rows):
+            block_a = _part(a, i, start, min(rows, m - i), block)
+            _pack(block_a, left, height)
+            for inner in range(0, max(block, 1), _DEPTH):
+                run(
+                    a=left + inner * height * size, b=at + inner * step,
+                    c=c.address + i * c.strides[0] + j * size,
+                    m=block_a.dims[0], n=part.dims[1], k=min(_DEPTH, block - inner),
+                    c_row=c.strides[0], b_panel=panel, b_step=step, a_panel=block * height * size,
+                    accumulate=int(accumulate or start + inner > 0),
+                )  # fmt: skip
 
 
-def _pack(
-    dtype: DType, address: int, across: int, along: int, count: int, depth: int, width: int
-) -> int:
+def _part(view: View, row: int, column: int, rows: int, columns: int) -> View:
+    """A block of a matrix."""
+    address = view.address + row * view.strides[0] + column * view.strides[1]
+    return View(address, view.dtype, (rows, columns), view.strides)
+
+
+def _pack(lines: View, to: int, width: int) -> None:
     """Panels of `width` lines each: element (line, step) of a panel is at step * width + line.
 
-    `across` and `along` are the strides from line to line and from step to step; lines beyond
-    `count` are zero. Gives the address of the panels.
+    `lines` is (line, step); lines that the last panel lacks are zero.
     """
-    panels = -(-count // width)
-    to = SCRATCH.take(panels * width * depth * dtype.compute.size)
+    dtype, (across, along) = lines.dtype, lines.strides
     adjacent = across == dtype.size
     run = kernel(
         f"pack {dtype.name} {width} {'v' if adjacent else 'g'}",
         _PACK,
         lambda e: _write_pack(e, dtype, width, adjacent),
     )
-    run(**{"from": address, "to": to, "across": across, "along": along},
-        count=count, depth=depth)  # fmt: skip
-    return to
+    run(**{"from": lines.address, "to": to, "across": across, "along": along},
+        count=lines.dims[0], depth=lines.dims[1])  # fmt: skip
 
 
 def _write_pack(e: Emitter, dtype: DType, width: int, adjacent: bool) -> None:

@@ -314,19 +314,21 @@ def _gather(call: Call) -> int:
 
 
 def _activated(
-    attributes: Attributes, flops: int, outputs: int, run: Callable[..., None]
+    call: Call, destination: View, attributes: Attributes, flops: int, run: Callable[..., None]
 ) -> tuple[Callable[..., None], int]:
     """`run` followed by the activation that the attribute block asks for, and their operations."""
     mnemonic = ACTIVATIONS[attributes.activation]
     if mnemonic is None:
         return run, flops
+    if destination.dtype.kind not in UNARY[mnemonic].kinds:
+        raise call.attribute_fault(3)
     params = (attributes.alpha, attributes.beta)
 
-    def both(destination: View, *sources: View | None) -> None:
-        run(destination, *sources)
-        run_unary(mnemonic, destination, destination, params)
+    def both(result: View, *sources: View | None) -> None:
+        run(result, *sources)
+        run_unary(mnemonic, result, result, params)
 
-    return both, flops + UNARY[mnemonic].flops * outputs
+    return both, flops + UNARY[mnemonic].flops * destination.count
 
 
 def _check_products(destination: View, *operands: tuple[View | None, Operand]) -> None:
@@ -351,7 +353,8 @@ def _matmul(call: Call) -> int:
     require(_broadcast([left.dims[:-2], right.dims[:-2]]) == batch, Cause.SHAPE, DESTINATION)
     if bias is not None:
         require(bias.broadcast(destination.dims) is not None, Cause.SHAPE, Operand.BIAS)
-    run, flops = _activated(attributes, 2 * k * destination.count, destination.count, run_matmul)
+    flops = 2 * k * destination.count
+    run, flops = _activated(call, destination, attributes, flops, run_matmul)
     return call.compute(destination, [left, right, bias], run, flops)
 
 
@@ -377,8 +380,8 @@ def _conv(call: Call) -> int:
     def convolve(y: View, x: View, w: View, b: View | None) -> None:
         run_conv(y, x, w, b, attributes)
 
-    taps = weights.count // max(weights.dims[0], 1)
-    run, flops = _activated(attributes, 2 * taps * destination.count, destination.count, convolve)
+    flops = 2 * destination.count * (weights.count // max(weights.dims[0], 1))
+    run, flops = _activated(call, destination, attributes, flops, convolve)
     return call.compute(destination, [image, weights, bias], run, flops)
 
 

@@ -72,7 +72,9 @@ class Scratch:
         """The address of `size` bytes, aligned to a cache line, content undefined."""
         size = -(-size // ALIGNMENT) * ALIGNMENT
         if not self._chunks or self._used + size > len(self._chunks[-1]):
-            self._chunks.append(mmap.mmap(-1, max(2 * size, _CHUNK)))
+            # reserved, not committed: a view's span may be far larger than what lies in it
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+            self._chunks.append(mmap.mmap(-1, max(2 * size, _CHUNK), flags=flags))
             self._used = 0
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._chunks[-1])) + self._used
         self._used += size

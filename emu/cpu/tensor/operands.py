@@ -72,7 +72,7 @@ class Resolved:
 
 
 def first_touched(view: View, low: int, high: int) -> int | None:
-    """An address in [low, high) that holds a byte of an element of `view`, if there is one."""
+    """The first address in [low, high) that holds a byte of an element of `view`, if any."""
     start, steps = view.address, []
     for extent, stride in zip(view.dims, view.strides, strict=True):
         if stride < 0:
@@ -92,11 +92,14 @@ def first_touched(view: View, low: int, high: int) -> int | None:
         stride, extent = steps[level - 1]
         begin = max(0, -(-(low - reach[level - 1] + 1 - base) // stride))
         end = min(extent - 1, (high - 1 - base) // stride)
+        best: int | None = None
         for index in range(begin, end + 1):
+            if best is not None and base + index * stride >= best:
+                break  # this step and all behind it start further on
             found = search(level - 1, base + index * stride)
-            if found is not None:
-                return found
-        return None
+            if found is not None and (best is None or found < best):
+                best = found
+        return best
 
     return search(len(steps), start)
 
@@ -135,11 +138,11 @@ def _pieces(
                     cause = _STORE_ACCESS_FAULT if access == "store" else _LOAD_ACCESS_FAULT
                     raise Trap(cause, vaddr)
         except Trap as trap:
-            size = min(_PAGE - vaddr % _PAGE, length - offset)
-            touched = first_touched(view, vaddr, vaddr + size)
-            if touched is not None:
+            touched = first_touched(view, vaddr, start + length)
+            assert touched is not None  # the span ends with an element
+            if touched // _PAGE == vaddr // _PAGE:
                 raise Trap(trap.cause, touched) from None
-            offset += size
+            offset = touched // _PAGE * _PAGE - start  # nothing lies in between
             continue
         host = ram.host_address + paddr - ram.base
         if pieces and sum(pieces[-1][::2]) == host and pieces[-1][1] + pieces[-1][2] == offset:
