@@ -31,8 +31,9 @@ lint: $(VENV)/.dev  ## check format, style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev  ## measure the CPU engine
-	@$(BIN)/python -m bench.cpu
+bench: $(VENV)/.run  ## measure the CPU engine and the time to the prompt
+	@$(BIN)/aios bench cpu
+	@$(BIN)/aios bench start
 
 docs: $(VENV)/.run  ## regenerate what is derived from declarations
 	@$(BIN)/python -m emu.isa.docs > docs/isa.md

@@ -1,4 +1,4 @@
-"""How fast the native engine executes: `python -m bench.cpu [--json]`.
+"""How fast the native engine executes: `aios bench cpu`.
 
 Guest instructions per second, in millions (MIPS), the best of a few runs: assembled loops, programs
 compiled with riscv64-unknown-elf-gcc where that is installed (bench/programs/mix.c), and loops of
@@ -8,8 +8,6 @@ engine takes to start from a warm cache, in milliseconds.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
+from bench.report import Report
 from emu.bus import Bus
 from emu.cpu.hart import Hart
 from emu.cpu.native import NativeEngine
@@ -104,8 +103,8 @@ def start_milliseconds() -> float:
     return min(float(run) for run in runs)
 
 
-def measure() -> dict[str, float]:
-    """All figures by name."""
+def measure() -> Report:
+    """All figures; the summary has the slowest compiled program (or loop) and the warm start."""
     todo: dict[str, Callable[[], NativeEngine]] = {
         name: lambda lines=lines: load_loop(lines)  # type: ignore[misc]
         for name, lines in LOOPS.items()
@@ -113,22 +112,11 @@ def measure() -> dict[str, float]:
     if shutil.which(GCC):
         for kernel in COMPILED:
             todo[f"{kernel} (gcc -O2)"] = lambda kernel=kernel: load_compiled(kernel)  # type: ignore[misc]
-    return {name: mips(make()) for name, make in todo.items()}
-
-
-def main() -> None:
-    """Print a table, or JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cpu", description="CPU engine speed")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments = parser.parse_args()
-    figures, start = measure(), start_milliseconds()
-    if arguments.json:
-        print(json.dumps({"mips": figures, "start_ms": start}))
-        return
-    for name, value in figures.items():
-        print(f"{name:24} {value:9.2f} MIPS")
-    print(f"{'warm start':24} {start:9.1f} ms")
-
-
-if __name__ == "__main__":
-    main()
+    report = Report()
+    for name, make in todo.items():
+        report.add(name, mips(make()), "MIPS")
+    start = start_milliseconds()
+    report.add("warm start", start, "ms")
+    native = [row.value for row in report.rows if row.unit == "MIPS" and "Python" not in row.name]
+    report.summary = {"least_native_mips": min(native), "start_ms": start}
+    return report

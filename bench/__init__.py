@@ -1,0 +1,1 @@
+"""Benchmarks, a module each with `measure() -> Report`; `aios bench` runs them."""
