@@ -21,7 +21,7 @@ from toolchain.debug.frames import RA, SP
 from toolchain.debug.session import Session
 from toolchain.debug.sources import is_runtime
 
-_SLICE = 20_000_000
+_SLICE = 2_000_000
 """Instructions between looks at the user's Ctrl-C."""
 
 _CALLS = ("jal", "jalr", "c.jalr")
@@ -146,10 +146,12 @@ def step_line(session: Session, *, over: bool, forward: bool = False) -> Stop:
             return stop
         if _user_breakpoint(session) and session.pc != before:
             return at_breakpoint(session)
-        now = lines.place_at(session.pc)
-        if unwinder.function_at(session.pc) is not function:
-            if now is not None:
+        now, here = lines.place_at(session.pc), unwinder.function_at(session.pc)
+        if here is not function and now is not None:
+            if lines.starts_statement(session.pc):
                 return Stop()
+            # Returned into the middle of the caller's line: go on to the end of that line.
+            start, place, function = session.pc, now, here
         elif now != place and lines.starts_statement(session.pc):
             back = forward and session.pc < start
             if not back:

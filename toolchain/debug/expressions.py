@@ -40,7 +40,7 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "<<": lambda a, b: a << (b & 63), ">>": lambda a, b: a >> (b & 63),
     "+": operator.add, "-": operator.sub, "*": operator.mul,
 }  # fmt: skip
-_MOST_NESTED = 50
+_MOST_NESTED = 30
 
 
 def evaluate(session: Session, text: str) -> Value:

@@ -74,6 +74,7 @@ def terminal_lines(session: Session, history: Path) -> Iterator[str]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import WordCompleter
     from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.shortcuts import CompleteStyle
 
     words = [name for command in all_commands() for name in command.names]
     words += [f.name for f in session.program.functions]
@@ -81,7 +82,11 @@ def terminal_lines(session: Session, history: Path) -> Iterator[str]:
     completer = WordCompleter(sorted(set(words)), pattern=re.compile(r"[\w.]+"))
     history.parent.mkdir(parents=True, exist_ok=True)
     prompt: PromptSession[str] = PromptSession(
-        history=FileHistory(str(history)), completer=completer, complete_while_typing=False
+        history=FileHistory(str(history)),
+        completer=completer,
+        complete_while_typing=False,
+        complete_style=CompleteStyle.READLINE_LIKE,
+        reserve_space_for_menu=0,
     )
     while True:
         try:
