@@ -99,8 +99,11 @@ class Call:
 
         `moved` says what memory traffic to charge for, if not for every operand once.
         """
-        reached = [s and resolve(self.hart, s) for s in sources]
-        target = resolve(self.hart, destination, write=True)
+        reached = [
+            s and resolve(self.hart, s, o)
+            for s, o in zip(sources, (FIRST, SECOND, Operand.BIAS), strict=False)
+        ]
+        target = resolve(self.hart, destination, DESTINATION)
         if destination.count:
             views = [r and detach(r, target, in_place=in_place) for r in reached]
             run(target.view, *views)

@@ -17,7 +17,8 @@ from emu.cpu.tensor.emit import Block, Emitter
 
 Word = int | float | Sequence[int]
 _DOUBLE, _WORD = struct.Struct("<d"), struct.Struct("<q")
-_CHUNK = 1 << 22
+_CHUNK, _KEPT = 1 << 22, 1 << 30
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python 3.11 lacks the name
 ALIGNMENT = 64
 
 
@@ -73,17 +74,17 @@ class Scratch:
         size = -(-size // ALIGNMENT) * ALIGNMENT
         if not self._chunks or self._used + size > len(self._chunks[-1]):
             # reserved, not committed: a view's span may be far larger than what lies in it
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-            self._chunks.append(mmap.mmap(-1, max(2 * size, _CHUNK), flags=flags))
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+            self._chunks.append(mmap.mmap(-1, max(size, _CHUNK), flags=flags))
             self._used = 0
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._chunks[-1])) + self._used
         self._used += size
         return address
 
     def clear(self) -> None:
-        """Forget what was taken; the largest chunk is kept for the next instruction."""
-        if len(self._chunks) > 1:
-            self._chunks = [max(self._chunks, key=len)]
+        """Forget what was taken; a chunk of usual size is kept for the next instruction."""
+        usual = [chunk for chunk in self._chunks if len(chunk) <= _KEPT]
+        self._chunks = [max(usual, key=len)] if usual else []
         self._used = 0
 
 

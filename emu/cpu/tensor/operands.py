@@ -19,6 +19,8 @@ from emu.cpu.tensor.faults import Cause, Operand, TensorFault
 from emu.cpu.tensor.kernels import SCRATCH
 from emu.cpu.traps import Trap
 
+SPAN_MAX = 1 << 40
+"""Bytes from the first to the last element of an operand that is not one piece of RAM."""
 _PAGE = 4096
 _LOAD_ACCESS_FAULT, _STORE_ACCESS_FAULT = 5, 7
 
@@ -104,17 +106,21 @@ def first_touched(view: View, low: int, high: int) -> int | None:
     return search(len(steps), start)
 
 
-def resolve(hart: Hart, view: View, *, write: bool = False) -> Resolved:
+def resolve(hart: Hart, view: View, operand: Operand) -> Resolved:
     """Check the rights of every byte of `view` and make it reachable for the host.
 
-    Raises Trap (page fault, access fault) with the first byte at fault in `tval`.
+    Raises Trap (page fault, access fault) with the first byte at fault in `tval`, TensorFault when
+    scattered elements lie further apart than `SPAN_MAX`.
     """
+    write = operand is Operand.DESTINATION
     if view.count == 0:
         return Resolved(view.at(0), [])
     low, high = view.span()
     pieces = _pieces(hart, view, view.address + low, high - low, "store" if write else "load")
     if len(pieces) == 1 and pieces[0][2] == high - low:
         return Resolved(view.at(pieces[0][0] - low), pieces, low=low)
+    if high - low > SPAN_MAX:
+        raise TensorFault(Cause.DESCRIPTOR, operand, view.address)
     temporary = SCRATCH.take(high - low)
     for host, offset, size in pieces:
         ctypes.memmove(temporary + offset, host, size)
