@@ -56,6 +56,39 @@ def test_matmul_agrees_with_numpy(data: st.DataObject) -> None:
     assert (difference[finite] <= scale[finite] * rounding * k + 1e-7 * (dtype == "f16")).all()
 
 
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("dtype", ["f32", "i64"])
+def test_few_rows_times_a_transposed_matrix(rows: int, dtype: str) -> None:
+    rng = np.random.default_rng(rows)
+    a = rng.integers(-9, 9, (rows, 75)).astype(NUMPY[dtype])
+    b = rng.integers(-9, 9, (22, 75)).astype(NUMPY[dtype]).T
+    bias = rng.integers(-9, 9, 22).astype(NUMPY[dtype])
+    got = Bench().run(
+        "tmatmul", (rows, 22), dtype, a, b, attributes=Attributes(bias=BIAS), bias=bias
+    )
+    np.testing.assert_array_equal(got, a @ b + bias)  # small whole numbers: exact
+
+
+def test_a_large_product_is_blocked_in_every_dimension() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 3, s).astype(np.float32) for s in ((530, 1100), (1100, 70)))
+    np.testing.assert_array_equal(Bench().run("tmatmul", (530, 70), "f32", a, b), a @ b)
+    a, b = (rng.integers(-3, 3, s).astype(np.float32) for s in ((10, 40), (40, 4200)))
+    np.testing.assert_array_equal(Bench().run("tmatmul", (10, 4200), "f32", a, b), a @ b)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("cropped", [False, True])
+def test_convolution_with_one_tap_agrees_with_onnxruntime(groups: int, cropped: bool) -> None:
+    rng = np.random.default_rng(groups)
+    x = rng.standard_normal((2, 6, 5, 8 if cropped else 7)).astype(np.float32)[..., :7]
+    w = rng.standard_normal((20, 6 // groups, 1, 1)).astype(np.float32)
+    bias, at = rng.standard_normal(20).astype(np.float32), Attributes(groups=groups, bias=BIAS)
+    expected = by_onnxruntime(x, w, bias, at)
+    got = Bench().run("tconv", expected.shape, "f32", x, w, attributes=at, bias=bias)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Attributes]:
     spatial, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 2, 3]))

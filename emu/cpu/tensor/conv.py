@@ -1,6 +1,7 @@
 """tconv: direct convolution over one to three spatial dimensions, nothing materialised.
 
-*Schedule.* For an image, a block of output channels and a row of output positions: one vector of
+*Schedule.* A convolution with one tap, no stride and no padding is a matrix product. Any other, for
+an image, a group, a block of output channels and a row of output positions: one vector of
 positions times `_BLOCK` channels stays in registers while all input channels and all taps of the
 kernel pass by. A vector of input is loaded once per tap and serves every channel of the block.
 Taps outside the image are cut off by the limits of the loops in all dimensions but the last, where
@@ -15,14 +16,14 @@ from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I32, Block, Emitter, Value, vector
-from emu.cpu.tensor.gemm import lanes
+from emu.cpu.tensor.gemm import lanes, multiply
 from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.vectors import compute, storage, widen
 
 SPATIAL = 3
 _PARAMETERS = Block(
     "x w y out_d out_h out_w in_d in_h in_w channels taps_d taps_h taps_w blocks"
-    " x_c x_d x_h x_w w_o w_c w_d w_h w_w y_o y_d y_h"
+    " images groups x_n x_g w_g y_n y_g x_c x_d x_h x_w w_o w_c w_d w_h w_w y_o y_d y_h"
     " step_d step_h step_w gap_d gap_h gap_w pad_d pad_h pad_w"
 )
 _BLOCK = 8
@@ -43,17 +44,61 @@ def run_conv(
         spatial = destination.rank - 2
         run_copy(target, View(bias.address, bias.dtype, bias.dims + (1,) * spatial,
                               bias.strides + (0,) * spatial))  # fmt: skip
-    outputs, inputs = weights.dims[0] // at.groups, weights.dims[1]
-    for n, group in product(range(image.dims[0]), range(at.groups)):
-        y = target.address + n * target.strides[0] + group * outputs * target.strides[1]
-        x = image.address + n * image.strides[0] + group * inputs * image.strides[1]
-        w = weights.address + group * outputs * weights.strides[0]
+    if _is_pointwise(image, weights, at):
+        _multiply(target, image, weights, at.groups)
+    else:
+        outputs = weights.dims[0] // at.groups
         whole = outputs - outputs % _BLOCK
-        _channels(target, image, weights, at, (x, w, y), whole, _BLOCK)
-        w, y = w + whole * weights.strides[0], y + whole * target.strides[1]
-        _channels(target, image, weights, at, (x, w, y), outputs - whole, 1)
+        _channels(target, image, weights, at, 0, whole, _BLOCK)
+        _channels(target, image, weights, at, whole, outputs - whole, 1)
     if target is not destination:
         run_copy(destination, target)
+
+
+def _is_pointwise(image: View, weights: View, at: Attributes) -> bool:
+    """Whether each position depends on itself alone: then the convolution is a matrix product."""
+    spatial = image.rank - 2
+    return (
+        all(taps == 1 for taps in weights.dims[2:])
+        and all(step == 1 for step in at.stride[:spatial])
+        and not any(at.pad_begin[:spatial] + at.pad_end[:spatial])
+        and weights.dims[0] // at.groups >= _BLOCK
+    )
+
+
+def _multiply(target: View, image: View, weights: View, groups: int) -> None:
+    """target += weights @ image for every image and group, over rows of the last dimension; the
+    whole image is one row where its positions follow each other."""
+    y, x = _as_rows(target, image)
+    outputs, inputs = weights.dims[0] // groups, weights.dims[1]
+    for index in product(range(y.dims[0]), range(groups), *map(range, y.dims[2:-1])):
+        n, group, *row = index
+        c = _address(y, (n, group * outputs, *row))
+        b = _address(x, (n, group * inputs, *row))
+        a = weights.address + group * outputs * weights.strides[0]
+        multiply(
+            View(c, y.dtype, (outputs, y.dims[-1]), (y.strides[1], y.strides[-1])),
+            View(a, weights.dtype, (outputs, inputs), weights.strides[:2]),
+            View(b, x.dtype, (inputs, x.dims[-1]), (x.strides[1], x.strides[-1])),
+            accumulate=True,
+        )
+
+
+def _address(view: View, index: tuple[int, ...]) -> int:
+    """Where the element with this index is; trailing indices may be left out."""
+    return view.address + sum(i * s for i, s in zip(index, view.strides, strict=False))
+
+
+def _as_rows(*views: View) -> list[View]:
+    """Views of equal spatial dims with the last of these merged as far as all of them allow."""
+    merged = list(views)
+    while merged[0].rank > 3 and all(v.strides[-2] == v.dims[-1] * v.strides[-1] for v in merged):
+        merged = [
+            View(v.address, v.dtype, (*v.dims[:-2], v.dims[-2] * v.dims[-1]),
+                 (*v.strides[:-2], v.strides[-1]))
+            for v in merged
+        ]  # fmt: skip
+    return merged
 
 
 def _zero(like: View) -> View:
@@ -67,20 +112,19 @@ def _zero(like: View) -> View:
 
 
 def _channels(
-    y: View,
-    x: View,
-    w: View,
-    at: Attributes,
-    addresses: tuple[int, int, int],
-    count: int,
-    block: int,
+    y: View, x: View, w: View, at: Attributes, first: int, count: int, block: int
 ) -> None:
-    """`count` output channels of one image, `block` at a time; adds to what y holds."""
+    """`count` output channels of every group from `first` on, `block` at a time; adds to what y
+    holds."""
     if not count:
         return
     unit = x.strides[-1] == x.dtype.size and at.stride[x.rank - 3] == 1
-    words = dict(zip(("x", "w", "y"), addresses, strict=True))
-    words |= {"blocks": count, "channels": w.dims[1], "x_c": x.strides[1], "w_c": w.strides[1]}
+    outputs, inputs = w.dims[0] // at.groups, w.dims[1]
+    words = {"x": x.address, "w": w.address + first * w.strides[0]}
+    words |= {"y": y.address + first * y.strides[1], "images": x.dims[0], "groups": at.groups}
+    words |= {"x_n": x.strides[0], "y_n": y.strides[0], "x_g": inputs * x.strides[1]}
+    words |= {"w_g": outputs * w.strides[0], "y_g": outputs * y.strides[1]}
+    words |= {"blocks": count, "channels": inputs, "x_c": x.strides[1], "w_c": w.strides[1]}
     words |= {"w_o": w.strides[0], "y_o": y.strides[1]}
     missing = SPATIAL - (x.rank - 2)
     for i, name in enumerate("dhw"):
@@ -120,15 +164,29 @@ class _Writer:
         return self.b.mul(index, self.word(name))
 
     def write(self) -> None:
-        """Blocks of channels, then rows of positions."""
+        """Images and groups, then blocks of channels, then rows of positions."""
         e = self.e
-        with e.loop(0, self.word("blocks"), self.block) as o:
-            w = e.offset(e.pointer("w"), self.times(o.index, "w_o"))
-            y = e.offset(e.pointer("y"), self.times(o.index, "y_o"))
-            with e.loop(0, self.word("out_d")) as d, e.loop(0, self.word("out_h")) as h:
-                row = e.offset(e.offset(y, self.times(d.index, "y_d")), self.times(h.index, "y_h"))
-                with e.loop(0, self.word("out_w"), self.lanes) as position:
-                    self.positions(w, row, (d.index, h.index, position.index))
+        with e.loop(0, self.word("images")) as n, e.loop(0, self.word("groups")) as g:
+            self.image = self.moved(e.pointer("x"), (n.index, "x_n"), (g.index, "x_g"))
+            weights = self.moved(e.pointer("w"), (g.index, "w_g"))
+            result = self.moved(e.pointer("y"), (n.index, "y_n"), (g.index, "y_g"))
+            with e.loop(0, self.word("blocks"), self.block) as o:
+                w, y = self.moved(weights, (o.index, "w_o")), self.moved(result, (o.index, "y_o"))
+                self.rows(w, y)
+
+    def rows(self, w: Value, y: Value) -> None:
+        """All positions of one block of channels."""
+        e = self.e
+        with e.loop(0, self.word("out_d")) as d, e.loop(0, self.word("out_h")) as h:
+            row = self.moved(y, (d.index, "y_d"), (h.index, "y_h"))
+            with e.loop(0, self.word("out_w"), self.lanes) as position:
+                self.positions(w, row, (d.index, h.index, position.index))
+
+    def moved(self, pointer: Value, *steps: tuple[Value, str]) -> Value:
+        """`pointer` moved by indices times the strides of these names."""
+        for index, stride in steps:
+            pointer = self.e.offset(pointer, self.times(index, stride))
+        return pointer
 
     def limits(self, name: str, index: Value) -> tuple[Value, Value, Value]:
         """Along one dimension: the first tap inside the image, the one behind the last, and the
@@ -162,7 +220,7 @@ class _Writer:
         sums = [e.load(place, self.type, inside) for place in places]
         depth, height = self.limits("d", at[0]), self.limits("h", at[1])
         with e.loop(0, self.word("channels"), carry=sums) as c:
-            x = e.offset(e.pointer("x"), self.times(c.index, "x_c"))
+            x = self.moved(self.image, (c.index, "x_c"))
             v = e.offset(w, self.times(c.index, "w_c"))
             with e.loop(depth[0], depth[1], carry=c.values) as kd:
                 x = e.offset(x, self.times(self.coordinate("d", depth[2], kd.index), "x_d"))

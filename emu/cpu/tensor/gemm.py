@@ -5,13 +5,16 @@ is adjacent; the right one into panels two vectors wide, unless its rows are adj
 too few left rows would use the copy. A tile of the product stays in registers over a block of
 `_DEPTH` of the inner dimension: for each step one column of the left panel is broadcast and
 multiplied with the two vectors of the right one. Element types narrower than their type of
-arithmetic are widened while packing, and the product is converted when it is stored.
+arithmetic are widened while packing, and the product is converted when it is stored. A few rows
+times columns that are adjacent already (a fully connected layer with its weights transposed) are
+inner products, at the speed of memory.
 """
 
 from __future__ import annotations
 
 from itertools import product as every_index
 
+from emu.cpu.tensor.axes import across
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
@@ -20,6 +23,8 @@ from emu.cpu.tensor.vectors import compute, storage, widen
 
 _PACK = Block("from to across along count depth")
 _TILE = Block("a b c m n k c_row a_panel b_panel b_step accumulate")
+_DOT = Block("a b c m n k a_row b_column c_row accumulate")
+_DOT_COLUMNS = 4
 _DEPTH = 256
 """Steps of the inner dimension for which a right panel should stay in the first-level cache."""
 _BLOCK, _LEFT_ROWS, _RIGHT_COLUMNS = 1024, 36, 4096
@@ -60,7 +65,7 @@ def run_matmul(destination: View, left: View, right: View, bias: View | None) ->
     batch = destination.dims[:-2]
     a, b = _batched(left, batch), _batched(right, batch)
     for index in every_index(*map(range, batch)):
-        _product(_at(target_view, index), _at(a, index), _at(b, index), bias is not None)
+        multiply(_at(target_view, index), _at(a, index), _at(b, index), bias is not None)
     if target_view is not destination:
         run_copy(destination, target_view)
 
@@ -77,13 +82,16 @@ def _at(view: View, index: tuple[int, ...]) -> View:
     return View(view.address + offset, view.dtype, view.dims[-2:], view.strides[-2:])
 
 
-def _product(c: View, a: View, b: View, accumulate: bool) -> None:
-    """One matrix product; c's rows are adjacent elements of the type of arithmetic.
+def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
+    """c (+)= a @ b for matrices; c's rows are adjacent elements of the type of arithmetic.
 
     Blocks of both matrices are packed one at a time, so that scratch memory is bounded and the
     left block stays in the second-level cache.
     """
     (m, k), n = a.dims, b.dims[1]
+    if m < _PACK_FROM and a.strides[1] == b.strides[0] == c.dtype.size == a.dtype.size:
+        _dot(c, a, b, accumulate)
+        return
     size, width, height = c.dtype.size, _VECTORS * lanes(c.dtype), tile_rows(m)
     rows = min(m, _LEFT_ROWS * height)
     columns = min(n, _RIGHT_COLUMNS)
@@ -112,6 +120,61 @@ def _product(c: View, a: View, b: View, accumulate: bool) -> None:
                     c_row=c.strides[0], b_panel=panel, b_step=step, a_panel=block * height * size,
                     accumulate=int(accumulate or start + inner > 0),
                 )  # fmt: skip
+
+
+def _dot(c: View, a: View, b: View, accumulate: bool) -> None:
+    """Few rows times columns that are adjacent along the inner dimension: inner products."""
+    run = kernel(f"dot {c.dtype.name}", _DOT, lambda e: _write_dot(e, c.dtype))
+    run(
+        a=a.address, b=b.address, c=c.address, m=a.dims[0], n=b.dims[1], k=a.dims[1],
+        a_row=a.strides[0], b_column=b.strides[1], c_row=c.strides[0], accumulate=int(accumulate),
+    )  # fmt: skip
+
+
+def _write_dot(e: Emitter, dtype: DType) -> None:
+    """Columns in fours, each with every row; columns left over one by one."""
+    n = e.word("n")
+    fours = e.b.and_(n, e.const(n.type, -_DOT_COLUMNS))
+    for columns, first, end in ((_DOT_COLUMNS, e.const(n.type, 0), fours), (1, fours, n)):
+        with e.loop(first, end, columns) as j, e.loop(0, e.word("m")) as i:
+            left = e.offset(e.pointer("a"), e.b.mul(i.index, e.word("a_row")))
+            right = e.offset(e.pointer("b"), e.b.mul(j.index, e.word("b_column")))
+            place = e.offset(e.pointer("c"), e.b.mul(i.index, e.word("c_row")))
+            place = e.offset(place, e.b.mul(j.index, e.const(n.type, dtype.size)))
+            _write_dots(e, dtype, (left, right, place), columns)
+
+
+def _write_dots(e: Emitter, dtype: DType, places: tuple[Value, Value, Value], columns: int) -> None:
+    """One row with `columns` columns, a vector of partial sums for each."""
+    left, right, place = places
+    count, k = lanes(dtype), e.word("k")
+    type_ = vector(compute(dtype), count)
+    rights = [
+        e.offset(right, e.b.mul(e.word("b_column"), e.const(k.type, c))) for c in range(columns)
+    ]
+
+    def step(index: Value, sums: list[Value], mask: Value | None) -> list[Value]:
+        at = e.b.mul(index, e.const(k.type, dtype.size))
+        x = e.load(e.offset(left, at), type_, mask)
+        return [
+            e.fma(x, e.load(e.offset(r, at), type_, mask), s)
+            for r, s in zip(rights, sums, strict=True)
+        ]
+
+    whole = e.b.and_(k, e.const(k.type, -count))
+    with e.loop(0, whole, count, carry=[e.const(type_, 0)] * columns) as loop:
+        loop.next(*step(loop.index, loop.values, None))
+    rest = e.b.sub(k, whole)
+    with e.branch(e.b.icmp_signed(">", rest, e.const(k.type, 0)), loop.values) as last:
+        last.next(*step(whole, loop.values, e.mask_below(rest, count)))
+    add = e.b.fadd if dtype.kind == "float" else e.b.add
+    more = e.b.icmp_signed("!=", e.word("accumulate"), e.const(k.type, 0))
+    for c, sums in enumerate(last.values):
+        total = across(e, sums, add)
+        here = e.offset(place, c * dtype.size)
+        with e.branch(more, [total]) as added:
+            added.next(add(total, e.load(here, total.type)))
+        e.store(added.values[0], here)
 
 
 def _part(view: View, row: int, column: int, rows: int, columns: int) -> View:
