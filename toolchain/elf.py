@@ -152,6 +152,8 @@ def _read(data: bytes, name: str, header: Sequence[int]) -> ObjectFile:
 
 
 def _read_tables(data: bytes, name: str, table: int, count: int, names: int) -> ObjectFile:
+    if table + SHDR.size * count > len(data):
+        raise ValueError("the section table ends beyond the file")
     headers = [SHDR.unpack_from(data, table + SHDR.size * i) for i in range(count)]
 
     def content(header: Sequence[int]) -> bytes:

@@ -347,6 +347,13 @@ def test_damaged_object_is_linked_or_refused(
         link([bytes(damaged)], entry="other")
 
 
+def test_section_table_that_lies_beyond_all_files_is_refused(whole_object: bytes) -> None:
+    damaged = bytearray(whole_object)
+    damaged[40:48] = (1 << 63).to_bytes(8, "little")  # e_shoff
+    with pytest.raises(elf.ElfError, match="damaged"):
+        link([bytes(damaged)])
+
+
 def test_truncated_object_is_refused(gnu: Gnu) -> None:
     whole = gnu.compile("other.c", OTHER)
     for length in range(64, len(whole) - 1, 97):
