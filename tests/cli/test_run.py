@@ -112,3 +112,13 @@ def test_every_subcommand_has_a_name_and_help() -> None:
     for name in cli.names():
         command = cli._command(name)
         assert (command.NAME, bool(command.HELP)) == (name, True)
+
+
+def test_an_extract_to_nowhere_is_one_sentence(capsys, tmp_path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"1234")
+    image, nowhere = str(tmp_path / "disk.img"), str(tmp_path / "absent" / "x.npy")
+    assert cli.main(["disk", "create", image, str(tmp_path / "x.npy")]) == 0
+    assert cli.main(["disk", "extract", image, "x.npy", nowhere]) == 2
+    assert capsys.readouterr().err == (
+        f"aios: error: the file '{nowhere}' cannot be written: No such file or directory\n"
+    )

@@ -87,7 +87,8 @@ def test_a_full_agent_table_is_said_and_the_kernel_lives_on(tmp_path: Path) -> N
             "wide.npy",
             "dimension 3 of the model's input 'image' is 8, the file has 9",
         ),
-        ("digits.onnx", "integers.npy", "data type"),
+        ("digits.onnx", "integers.npy", "the model's input 'image' are f32, the file's are i32"),
+        ("digits.onnx", "words.npy", "data type '<U4' is not supported"),
         ("digits.onnx", "text.onnx", "is no npy file"),
         ("digits.onnx", "absent.npy", "cannot be read: No such file"),
     ],
@@ -106,6 +107,7 @@ def test_aios_infer_refuses_bad_files_in_one_sentence(
     (tmp_path / "text.onnx").write_text("\x12\x03abc")
     np.save(tmp_path / "wide.npy", np.zeros((1, 1, 8, 9), np.float32))
     np.save(tmp_path / "integers.npy", np.zeros((1, 1, 8, 8), np.int32))
+    np.save(tmp_path / "words.npy", np.array(["text"]))
     assert main(["infer", model, "--input", array, "--output", "y.npy"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("aios: error: ")

@@ -61,5 +61,14 @@ def run(args: argparse.Namespace) -> int:
         if str(args.file) == "-":
             sys.stdout.buffer.write(data)
         else:
-            args.file.write_bytes(data)
+            _write(args.file, data)
     return 0
+
+
+def _write(path: Path, data: bytes) -> None:
+    from emu.errors import AiosError
+
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise AiosError(f"the file '{path}' cannot be written: {error.strerror}") from None
