@@ -230,7 +230,20 @@ class Descriptor:
             low, high = view.span()
             if self.base + low < 0 or self.base + high > _WORD:
                 raise TensorFault(Cause.DESCRIPTOR, operand, self.base)
-        return view
+        return view if _fits(strides) else _without_idle_strides(view)
+
+
+def _fits(strides: tuple[int, ...]) -> bool:
+    """Whether kernels can be given these strides, as 64-bit words."""
+    return all(-(_WORD >> 1) <= stride < _WORD >> 1 for stride in strides)
+
+
+def _without_idle_strides(view: View) -> View:
+    """The same elements with a stride of 0 where no step is ever taken."""
+    empty = view.count == 0
+    pairs = zip(view.dims, view.strides, strict=True)
+    strides = tuple(0 if empty or extent == 1 else stride for extent, stride in pairs)
+    return View(view.address, view.dtype, view.dims, strides)
 
 
 def registers() -> list[Descriptor]:

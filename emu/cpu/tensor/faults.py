@@ -23,6 +23,8 @@ class Cause(IntEnum):
     OFF = 6
     DESCRIPTOR = 7
     INDEX = 8
+    LIMIT = 9
+    """More work, scratch memory or mappings than one instruction may ask for: `limits.py`."""
 
 
 class Operand(IntEnum):

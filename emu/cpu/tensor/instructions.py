@@ -22,6 +22,7 @@ from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand, TensorFault
 from emu.cpu.tensor.gather import gathered_dims, run_gather
 from emu.cpu.tensor.gemm import run_matmul
 from emu.cpu.tensor.kernels import SCRATCH
+from emu.cpu.tensor.limits import limit_operations
 from emu.cpu.tensor.operands import (
     Hart,
     detach,
@@ -94,11 +95,15 @@ class Call:
         *,
         in_place: bool = False,
         moved: Sequence[View] = (),
+        starts: int = 0,
     ) -> int:
         """Check the rights, then `run(destination, *sources)` over host views, then charge.
 
-        `moved` says what memory traffic to charge for, if not for every operand once.
+        `moved` says what memory traffic to charge for, if not for every operand once; `starts` in
+        how many separate pieces a product is computed.
         """
+        if destination.count:
+            limit_operations(max(flops, destination.count), starts)
         reached = [
             s and resolve(self.hart, s, o)
             for s, o in zip(sources, (FIRST, SECOND, Operand.BIAS), strict=False)
@@ -358,7 +363,8 @@ def _matmul(call: Call) -> int:
         require(bias.broadcast(destination.dims) is not None, Cause.SHAPE, Operand.BIAS)
     flops = 2 * k * destination.count
     run, flops = _activated(call, destination, attributes, flops, run_matmul)
-    return call.compute(destination, [left, right, bias], run, flops)
+    starts = math.prod(batch)
+    return call.compute(destination, [left, right, bias], run, flops, starts=starts)
 
 
 def _conv(call: Call) -> int:
@@ -385,7 +391,8 @@ def _conv(call: Call) -> int:
 
     flops = 2 * destination.count * (weights.count // max(weights.dims[0], 1))
     run, flops = _activated(call, destination, attributes, flops, convolve)
-    return call.compute(destination, [image, weights, bias], run, flops)
+    starts = image.dims[0] * groups
+    return call.compute(destination, [image, weights, bias], run, flops, starts=starts)
 
 
 _FAMILIES: dict[str, Callable[[Call], int]] = {

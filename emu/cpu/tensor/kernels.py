@@ -10,15 +10,21 @@ import ctypes
 import mmap
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from emu.cpu.jit import compile_cached, source_key
 from emu.cpu.tensor.emit import Block, Emitter
+from emu.cpu.tensor.faults import Cause, Operand, TensorFault
+from emu.cpu.tensor.limits import SCRATCH_BYTES
+from emu.errors import AiosError
 
 Word = int | float | Sequence[int]
 _DOUBLE, _WORD = struct.Struct("<d"), struct.Struct("<q")
 _CHUNK, _KEPT = 1 << 22, 1 << 30
-_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python 3.11 lacks the name
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+"""Scratch is reserved, not committed: a view's span may be far larger than what lies in it. (Python
+3.11 lacks the flag's name.)"""
 ALIGNMENT = 64
 
 
@@ -68,24 +74,46 @@ class Scratch:
     def __init__(self) -> None:
         self._chunks: list[mmap.mmap] = []
         self._used = 0
+        self._filled = 0
 
-    def take(self, size: int) -> int:
-        """The address of `size` bytes, aligned to a cache line, content undefined."""
+    def take(self, size: int, filled: int | None = None) -> int:
+        """The address of `size` bytes, aligned to a cache line, content undefined; only `filled` of
+        them will be touched, if less. Raises TensorFault beyond `SCRATCH_BYTES` an instruction."""
         size = -(-size // ALIGNMENT) * ALIGNMENT
-        if not self._chunks or self._used + size > len(self._chunks[-1]):
-            # reserved, not committed: a view's span may be far larger than what lies in it
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-            self._chunks.append(mmap.mmap(-1, max(size, _CHUNK), flags=flags))
-            self._used = 0
+        self.reserve(size, filled)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._chunks[-1])) + self._used
         self._used += size
+        self._filled += size if filled is None else filled
         return address
+
+    def reserve(self, size: int, filled: int | None = None) -> None:
+        """Make sure that the next `size` bytes, alignment included, can be taken: for those who
+        have to know before they write anything."""
+        if self._filled + (size if filled is None else filled) > SCRATCH_BYTES:
+            raise TensorFault(Cause.LIMIT, Operand.DESTINATION)
+        if self._chunks and self._used + size <= len(self._chunks[-1]):
+            return
+        try:
+            self._chunks.append(mmap.mmap(-1, max(size, _CHUNK), flags=_FLAGS))
+        except OSError as error:
+            raise AiosError(
+                f"The host cannot give {size >> 20} MiB for a tensor instruction ({error})."
+            ) from error
+        self._used = 0
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Give back at the end what was taken inside."""
+        before = len(self._chunks), self._used, self._filled
+        yield
+        if len(self._chunks) == before[0]:
+            _, self._used, self._filled = before
 
     def clear(self) -> None:
         """Forget what was taken; a chunk of usual size is kept for the next instruction."""
         usual = [chunk for chunk in self._chunks if len(chunk) <= _KEPT]
         self._chunks = [max(usual, key=len)] if usual else []
-        self._used = 0
+        self._used = self._filled = 0
 
 
 SCRATCH = Scratch()

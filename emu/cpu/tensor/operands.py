@@ -17,6 +17,7 @@ from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import Descriptor, View
 from emu.cpu.tensor.faults import Cause, Operand, TensorFault
 from emu.cpu.tensor.kernels import SCRATCH
+from emu.cpu.tensor.limits import Steps
 from emu.cpu.traps import Trap
 
 SPAN_MAX = 1 << 40
@@ -73,8 +74,11 @@ class Resolved:
                 ctypes.memmove(host, start + offset, size)
 
 
-def first_touched(view: View, low: int, high: int) -> int | None:
-    """The first address in [low, high) that holds a byte of an element of `view`, if any."""
+def first_touched(view: View, low: int, high: int, looked: Steps) -> int | None:
+    """The first address in [low, high) that holds a byte of an element of `view`, if any.
+
+    Where dimensions overlap the search may branch: every index it looks at is a step.
+    """
     start, steps = view.address, []
     for extent, stride in zip(view.dims, view.strides, strict=True):
         if stride < 0:
@@ -96,6 +100,7 @@ def first_touched(view: View, low: int, high: int) -> int | None:
         end = min(extent - 1, (high - 1 - base) // stride)
         best: int | None = None
         for index in range(begin, end + 1):
+            looked.take()
             if best is not None and base + index * stride >= best:
                 break  # this step and all behind it start further on
             found = search(level - 1, base + index * stride)
@@ -121,7 +126,7 @@ def resolve(hart: Hart, view: View, operand: Operand) -> Resolved:
         return Resolved(view.at(pieces[0][0] - low), pieces, low=low)
     if high - low > SPAN_MAX:
         raise TensorFault(Cause.DESCRIPTOR, operand, view.address)
-    temporary = SCRATCH.take(high - low)
+    temporary = SCRATCH.take(high - low, sum(size for _, _, size in pieces))
     for host, offset, size in pieces:
         ctypes.memmove(temporary + offset, host, size)
     return Resolved(view.at(temporary - low), pieces, True, low, write)
@@ -132,19 +137,17 @@ def _pieces(
 ) -> list[tuple[int, int, int]]:
     ram = hart.memory
     pieces: list[tuple[int, int, int]] = []
-    offset = 0
+    offset, steps = 0, Steps(view.address)
     while offset < length:
         vaddr = start + offset
+        steps.take()
         try:
             paddr, size = hart.mapping(vaddr, access)
-            size = min(size, length - offset)
-            if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
-                size = min(_PAGE - vaddr % _PAGE, length - offset)
-                if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
-                    cause = _STORE_ACCESS_FAULT if access == "store" else _LOAD_ACCESS_FAULT
-                    raise Trap(cause, vaddr)
+            if not ram.base <= paddr < ram.base + ram.size:
+                raise Trap(_STORE_ACCESS_FAULT if access == "store" else _LOAD_ACCESS_FAULT, vaddr)
+            size = min(size, length - offset, ram.base + ram.size - paddr)
         except Trap as trap:
-            touched = first_touched(view, vaddr, start + length)
+            touched = first_touched(view, vaddr, start + length, steps)
             assert touched is not None  # the span ends with an element
             if touched // _PAGE == vaddr // _PAGE:
                 raise Trap(trap.cause, touched) from None
@@ -188,7 +191,9 @@ def host_block(hart: Hart, address: int, size: int, operand: Operand, *, write: 
     if address % size:
         raise TensorFault(Cause.ALIGNMENT, operand, address)
     access = "store" if write else "load"
-    paddr, _ = hart.mapping(address, access)
+    paddr, mapped = hart.mapping(address, access)
+    while mapped < size:  # PMP splits the block: the rest must be allowed too
+        mapped += hart.mapping(address + mapped, access)[1]
     ram = hart.memory
     if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
         raise Trap(_STORE_ACCESS_FAULT if write else _LOAD_ACCESS_FAULT, address)
