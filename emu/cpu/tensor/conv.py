@@ -16,7 +16,7 @@ from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I32, Block, Emitter, Value, vector
-from emu.cpu.tensor.gemm import lanes, multiply
+from emu.cpu.tensor.gemm import PANELS, lanes, multiply
 from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.vectors import compute, storage, widen
 
@@ -38,6 +38,7 @@ def run_conv(
     target = destination
     if destination.dtype is not wide or destination.strides[-1] != wide.size:
         target = dense(SCRATCH.take(destination.count * wide.size), wide, destination.dims)
+    SCRATCH.reserve(PANELS)  # nothing is refused from here on
     if bias is None:
         run_copy(target, _zero(target))
     else:

@@ -29,8 +29,8 @@ _DEPTH = 256
 """Steps of the inner dimension for which a right panel should stay in the first-level cache."""
 _BLOCK, _LEFT_ROWS, _RIGHT_COLUMNS = 1024, 36, 4096
 """What is packed at a time: steps of the inner dimension, tiles of rows, columns."""
-_PANELS = 1 << 26
-"""Bytes that the packed blocks of both matrices fit in."""
+PANELS = 1 << 26
+"""Bytes of scratch that `multiply` never exceeds; callers reserve them before they write."""
 _FEW_ROWS = (1, 2, 4)
 _PACK_FROM = 9
 """Rows of the left matrix from which on copying the right one pays."""
@@ -62,7 +62,7 @@ def run_matmul(destination: View, left: View, right: View, bias: View | None) ->
     if destination.dtype is not wide or destination.strides[-1] != wide.size:
         size = destination.count * wide.size
         target_view = dense(SCRATCH.take(size), wide, destination.dims)
-    SCRATCH.reserve(_PANELS)  # nothing is refused from here on
+    SCRATCH.reserve(PANELS)  # nothing is refused from here on
     if bias is not None:
         run_copy(target_view, bias)
     batch = destination.dims[:-2]
@@ -85,6 +85,7 @@ def _at(view: View, index: tuple[int, ...]) -> View:
     return View(view.address + offset, view.dtype, view.dims[-2:], view.strides[-2:])
 
 
+@SCRATCH.borrowed()
 def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
     """c (+)= a @ b for matrices; c's rows are adjacent elements of the type of arithmetic.
 

@@ -391,7 +391,7 @@ def _conv(call: Call) -> int:
 
     flops = 2 * destination.count * (weights.count // max(weights.dims[0], 1))
     run, flops = _activated(call, destination, attributes, flops, convolve)
-    starts = image.dims[0] * groups
+    starts = image.dims[0] * groups * math.prod(destination.dims[2:-1])
     return call.compute(destination, [image, weights, bias], run, flops, starts=starts)
 
 

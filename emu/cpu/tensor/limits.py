@@ -13,7 +13,7 @@ from emu.cpu.tensor.faults import Cause, Operand, TensorFault
 OPERATIONS = 1 << 40
 """Arithmetic operations: a matrix product of 8192 cubed, seconds to minutes of the host."""
 START = 1 << 18
-"""Operations that starting a matrix product or an image's convolution counts as."""
+"""Operations that starting a matrix product, or a convolution's row, counts as."""
 SCRATCH_BYTES = 1 << 31
 """Host memory for packed, converted and copied operands together."""
 STEPS = 1 << 16
