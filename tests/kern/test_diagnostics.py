@@ -2,6 +2,8 @@
 
 import pytest
 
+from emu.errors import AiosError
+from toolchain.kern.compile import analyse
 from toolchain.kern.diagnostics import Diagnostic, KernErrors, Place, Source, did_you_mean
 
 SOURCE = Source("k/agents.kern", "agents", "fn f() {\n    agents[id].modle = m\n}\n")
@@ -42,3 +44,9 @@ def test_underline_ends_with_its_line():
 )
 def test_near_names_are_suggested_and_far_ones_not(name: str, hint: str):
     assert did_you_mean(name, ["model", "mem_pool", "priority"]) == hint
+
+
+def test_a_tree_deeper_than_the_stack_is_a_sentence_not_an_exception():
+    text = 'test "sum" { assert(0 < ' + "+".join("1" * 5000) + ") }\n"
+    with pytest.raises(AiosError, match=r"^deep\.kern: .* has too many parts; split it$"):
+        analyse([Source("deep.kern", "deep", text)], root="deep", tests=True)

@@ -6,7 +6,8 @@ modules `kern.*`, which the code generator calls and whose names no program can 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from emu.errors import AiosError
@@ -49,12 +50,25 @@ def analyse(sources: Sequence[Source], *, root: str, tests: bool = False) -> typ
     wrong: list[Diagnostic] = []
     for source in everything:
         try:
-            modules.append(parse.parse(source))
+            with _bounded(source.file):
+                modules.append(parse.parse(source))
         except KernErrors as errors:
             wrong += errors.diagnostics
     if wrong:
         raise KernErrors(wrong, everything)
-    return check.check(modules, root, tests, everything)
+    with _bounded("the program"):
+        return check.check(modules, root, tests, everything)
+
+
+@contextmanager
+def _bounded(what: str) -> Iterator[None]:
+    """The passes recurse over the tree; a tree deeper than Python's stack is refused as a whole."""
+    try:
+        yield
+    except RecursionError:
+        raise AiosError(
+            f"{what}: an expression or a chain of 'else if' has too many parts; split it"
+        ) from None
 
 
 def compile(sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool = False) -> bytes:
@@ -66,4 +80,6 @@ def compile(sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool =
     program = analyse(sources, root=root, tests=tests)
     from toolchain.kern import backend, codegen  # LLVM is slow to load, errors should be fast
 
-    return backend.emit_object(codegen.generate(program, optimised=opt > 0, tests=tests), opt)
+    with _bounded("the program"):
+        module = codegen.generate(program, optimised=opt > 0, tests=tests)
+    return backend.emit_object(module, opt)
