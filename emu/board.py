@@ -20,6 +20,9 @@ from emu.errors import AiosError
 Size = NewType("Size", int)
 """Bytes; written as a number with a unit in board files."""
 
+Rate = NewType("Rate", int)
+"""A number of at least 1: time is computed by dividing by it, or by adding it up."""
+
 _BOARDS = Path(__file__).parent / "boards"
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 DEFAULT = "workstation"
@@ -36,7 +39,7 @@ class MemoryBoard:
 class CpuBoard:
     """The hart's speed: picoseconds of virtual time that an instruction costs."""
 
-    ps_per_insn: int
+    ps_per_insn: Rate
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ class NvmeBoard:
     """NVMe: how many controllers may be there, and how fast each is."""
 
     slots: int
-    read_mb_s: int
-    write_mb_s: int
-    read_iops: int
-    write_iops: int
+    read_mb_s: Rate
+    write_mb_s: Rate
+    read_iops: Rate
+    write_iops: Rate
     read_latency_us: int
     write_latency_us: int
     admin_latency_us: int
@@ -152,7 +155,10 @@ def _value(kind: Any, value: object, where: str, key: str) -> object:
             return parse_size(str(value))
         except ValueError:
             raise AiosError(f"{where} says {key} = {value!r}; write a size like '1GiB'.") from None
-    if type(value) is not kind or (isinstance(value, int) and value < 0):
-        what = {int: "a number of at least 0", str: "a string", datetime: "a date and time"}[kind]
+    least, kind = (1, int) if kind is Rate else (0, kind)
+    if type(value) is not kind or (isinstance(value, int) and value < least):
+        what = {int: f"a number of at least {least}", str: "a string", datetime: "a date and time"}[
+            kind
+        ]
         raise AiosError(f"{where} says {key} = {value!r}, but it must be {what}.")
     return value

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from emu.errors import AiosError
+
 END_OF_INPUT = 0x04
 _ESCAPE = 0x01  # Ctrl-A, as QEMU has it: Ctrl-A x ends the run
 _CHUNK = 65536
@@ -56,6 +58,17 @@ class Console(Protocol):
         """Flush, and leave the terminal as it was."""
 
 
+def _write(sink: int, data: bytearray) -> None:
+    """Write all of it; BrokenPipeError when nobody reads, AiosError when the host cannot."""
+    while data:
+        try:
+            del data[: os.write(sink, data)]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise AiosError(f"The guest's output cannot be written: {error.strerror}.") from error
+
+
 class PipeConsole:
     """Input from the file descriptor `source`, output to `sink`; the rule of this file's top."""
 
@@ -79,8 +92,7 @@ class PipeConsole:
     def flush(self) -> None:
         """Write out what is buffered; BrokenPipeError when nobody reads."""
         data, self._output = self._output, bytearray()
-        while data:
-            del data[: os.write(self._sink, data)]
+        _write(self._sink, data)
 
     def poll(self) -> int | None:
         """Nothing: a pipe's bytes come only when the guest is idle."""
@@ -155,8 +167,7 @@ class TerminalConsole:
     def flush(self) -> None:
         """Show what is buffered."""
         data, self._output = self._output, bytearray()
-        while data:
-            del data[: os.write(_STDOUT, data)]
+        _write(_STDOUT, data)
 
     def poll(self) -> int | None:
         """The next key, if one was pressed."""

@@ -53,7 +53,7 @@ def _encode(value: Value) -> bytes:
         case int():
             return struct.pack(">I", value)
         case str():
-            return value.encode() + b"\0"
+            return value.encode(errors="surrogateescape") + b"\0"  # bytes of any locale
     parts = [_encode(item) for item in value]
     return b"".join(parts)
 

@@ -49,9 +49,9 @@ class Image:
     def place(self, memory: Memory) -> None:
         """Copy the image to memory."""
         for segment in self.segments:
-            view = memory.view(segment.paddr, segment.size)
-            view[: len(segment.data)] = segment.data
-            view[len(segment.data) :] = bytes(segment.size - len(segment.data))
+            end = segment.paddr + len(segment.data)
+            memory.view(segment.paddr, len(segment.data))[:] = segment.data
+            memory.zero(end, segment.size - len(segment.data))
 
 
 def raw(data: bytes, paddr: int, memory: Memory, name: str) -> Image:

@@ -56,6 +56,18 @@ class Memory:
         start = paddr - self.base
         self.bytes[start : start + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
 
+    def zero(self, paddr: int, n: int) -> None:
+        """Make the `n` bytes at `paddr` zero; whole pages go back to the host, so a gigabyte of
+        zeros costs nothing."""
+        page = mmap.PAGESIZE
+        first, last = -(-paddr // page) * page, (paddr + n) // page * page
+        if first >= last:
+            self.view(paddr, n)[:] = bytes(n)
+            return
+        self.view(paddr, first - paddr)[:] = bytes(first - paddr)
+        self.view(last, paddr + n - last)[:] = bytes(paddr + n - last)
+        self._mapping.madvise(mmap.MADV_DONTNEED, first - self.base, last - first)
+
     def clear(self) -> None:
         """Return to zero, giving the host its pages back."""
         self._mapping.madvise(mmap.MADV_DONTNEED)

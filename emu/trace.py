@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from emu.errors import AiosError
+
 if TYPE_CHECKING:
     from emu.bus import Target
 
@@ -24,7 +26,14 @@ class Trace:
         self.now = now
 
     def _line(self, kind: str, **fields: object) -> None:
-        self._out.write(json.dumps({"t": self.now(), "kind": kind, **fields}) + "\n")
+        try:
+            self._out.write(json.dumps({"t": self.now(), "kind": kind, **fields}) + "\n")
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> AiosError:
+        name = getattr(self._out, "name", "")
+        return AiosError(f"The trace {name} cannot be written: {error.strerror}.")
 
     def access(self, write: bool, target: Target, offset: int, size: int, value: int) -> None:
         """The hart read or wrote a device."""
@@ -46,4 +55,7 @@ class Trace:
 
     def close(self) -> None:
         """Write out what is buffered."""
-        self._out.close()
+        try:
+            self._out.close()
+        except OSError as error:
+            raise self._refused(error) from error

@@ -26,6 +26,8 @@ from emu.memory import Memory
 _PAGE = 1 << mmu.PAGE_BITS
 _OFFSET = _PAGE - 1
 _ALL = (1 << 64) - 1
+_KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
+"""Translations remembered: a guest that makes up page tables without end must not fill the host."""
 
 Pages = dict[int, int]
 """Virtual page number to the distance from virtual address to offset in RAM."""
@@ -151,6 +153,8 @@ class Hart:
         fetch, data = mmu.regimes(self)
         self.state.set_regime(fetch, data)
         pages = self._regimes
+        if len(pages) > _KEPT_REGIMES:
+            pages.clear()
         self.fetch_pages: Pages = pages.setdefault(("fetch", fetch), {})
         self.load_pages: Pages = pages.setdefault(("load", data), {})
         self.store_pages: Pages = pages.setdefault(("store", data), {})
@@ -213,6 +217,8 @@ class Hart:
     def _remember(self, pages: Pages, vaddr: int, access: str) -> None:
         page = self.translate_page(vaddr, access)
         if page is not None:
+            if len(pages) >= _KEPT_PAGES:
+                pages.clear()
             start = vaddr & ~_OFFSET
             pages[start >> mmu.PAGE_BITS] = page - self.memory.base - start
 

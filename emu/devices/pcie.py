@@ -17,6 +17,7 @@ from emu.bus import Bus, Target
 from emu.devices.device import Device
 from emu.devices.line import Line
 from emu.devices.pci_config import ConfigSpace, express_endpoint
+from emu.errors import AiosError
 
 DEVICES = 32
 _BRIDGE_IDENTITY = (0x1B36, 0x0008, 0x060000, 0)  # QEMU's generic PCIe host bridge
@@ -148,7 +149,10 @@ class HostBridge:
         """Give `function` the next free device number; returns it. At most 31 fit."""
         slot = len(self.functions) + 1
         if slot >= DEVICES:
-            raise ValueError(f"{function.name} finds no free PCIe slot: the bus has {DEVICES}")
+            raise AiosError(
+                f"{function.name} finds no free PCIe slot: the bus has {DEVICES - 1}, so choose a "
+                "board with fewer devices."
+            )
         self.functions[slot] = function
         self._spaces[slot << 3] = function.config
         function.attach(self, slot)

@@ -98,6 +98,9 @@ def test_strides_of_single_elements_may_be_anything(stride: int) -> None:
     empty = descriptor(0, "f32", (1, 0), [stride, stride])
     bench.execute("tmatmul", result, empty, descriptor(0, "f32", (0, 1), [stride, stride]))
     assert bench.read(MIDDLE, 4) == bytes(4)
+    empty = descriptor(0, "f32", (5, 1, 0), [stride] * 3)
+    result = descriptor(MIDDLE, "f32", (5, 1, 1), [1, 1, 1])
+    bench.execute("tmatmul", result, empty, descriptor(0, "f32", (0, 1), [stride, stride]))
 
 
 def test_batches_use_the_same_scratch_memory_again() -> None:

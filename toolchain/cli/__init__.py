@@ -56,13 +56,15 @@ def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
+    _occupy_standard_descriptors()
     arguments = list(sys.argv[1:] if argv is None else argv)
     known = names()
     wanted = arguments[:1] if arguments[:1] and arguments[0] in known else known
     try:
         args = _parser(wanted).parse_args(arguments)
         code = _command(args.command).run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except AiosError as error:
         print(f"aios: error: {error}", file=sys.stderr)
@@ -73,3 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone: do not complain again when the interpreter flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _EXIT_BROKEN_PIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"aios: error: The host refused: {where}{error.strerror}.", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_BAD_INPUT
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where a standard stream is closed, the next file opened would take its number, and the
+    guest's console would write into a drive: put something there that only fails."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free: this one

@@ -230,7 +230,7 @@ class Descriptor:
             low, high = view.span()
             if self.base + low < 0 or self.base + high > _WORD:
                 raise TensorFault(Cause.DESCRIPTOR, operand, self.base)
-        return view if _fits(strides) else _without_idle_strides(view)
+        return view if view.count and _fits(strides) else _without_idle_strides(view)
 
 
 def _fits(strides: tuple[int, ...]) -> bool:
