@@ -40,7 +40,7 @@ docs: $(VENV)/.run  ## regenerate what is derived from declarations
 	@$(BIN)/python -m emu.devices.docs
 
 size:  ## count lines per folder
-	@for d in emu toolchain kernel_src asm tests bench; do \
+	@for d in emu toolchain kernel_src asm examples tests bench; do \
 	    printf '%-12s' $$d; \
 	    git ls-files $$d | grep -E '\.(py|lark|kern|s|toml)$$' | xargs -r cat | wc -l; done
 

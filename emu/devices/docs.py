@@ -36,8 +36,11 @@ _REFERENCE_HEAD = f"""# The devices' registers
 {_NOTE}; edit those instead.
 
 Offsets count from the device's base: an address of the device tree, the BAR 0 of a PCIe function,
-or its configuration space. Access: {{access}}. Unlisted bits read as 0 and ignore writes; so do
-offsets where there is no register.
+or its configuration space. Access:
+
+{{access}}
+
+Unlisted bits read as 0 and ignore writes; so do offsets where there is no register.
 """
 
 _CONSTANTS_HEAD = f"""# The devices' registers: offsets, and where each field lies.

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=".kern, .s, .o")
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="default: print its path")
     parser.add_argument("--root", metavar="MODULE", help="whose statements run; default: the first")
-    parser.add_argument("--opt", type=int, choices=(0, 1, 2), default=2, help="optimisation")
+    parser.add_argument("-O", "--opt", dest="opt", type=int, choices=(0, 1, 2), default=2,
+                        metavar="LEVEL", help="optimisation level, 0 to 2 (default 2)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
