@@ -31,6 +31,9 @@ lint: $(VENV)/.dev  ## check format, style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
+fuzz: $(VENV)/.dev  ## look for guests that crash or hang the host, for a minute
+	@$(BIN)/python -m tests.safety.campaign 60
+
 bench: $(VENV)/.run  ## measure the CPU engine and the time to the prompt
 	@$(BIN)/aios bench cpu
 	@$(BIN)/aios bench start

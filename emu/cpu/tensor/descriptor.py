@@ -132,6 +132,8 @@ class View:
 
     def overlaps_itself(self) -> bool:
         """Whether two indices may lead to one byte (by extents: sorted steps must nest)."""
+        if self.count == 0:
+            return False
         reach = self.dtype.size
         for stride, extent in sorted(
             (abs(s), n) for n, s in zip(self.dims, self.strides, strict=True) if n > 1

@@ -74,11 +74,12 @@ class Resolved:
                 ctypes.memmove(host, start + offset, size)
 
 
-def first_touched(view: View, low: int, high: int, looked: Steps) -> int | None:
+def first_touched(view: View, low: int, high: int, looked: Steps | None = None) -> int | None:
     """The first address in [low, high) that holds a byte of an element of `view`, if any.
 
     Where dimensions overlap the search may branch: every index it looks at is a step.
     """
+    looked = looked or Steps(view.address)
     start, steps = view.address, []
     for extent, stride in zip(view.dims, view.strides, strict=True):
         if stride < 0:
