@@ -46,10 +46,14 @@ def run(args: argparse.Namespace) -> int:
             raise AiosError(f"{path}: 'aios test' takes .kern and .s files.")
         if not path.is_file():
             raise AiosError(f"{path}: there is no such file.")
-    objects = [assemble(path.read_text(encoding="utf-8"), str(path)) for path in assembly]
+    if not kern:
+        raise AiosError("'aios test' takes at least one .kern file; tests are written in Kern.")
+    objects = [assemble(read_source(path).text, str(path)) for path in assembly]
     image = testing.build([read_source(path) for path in kern], objects, opt=args.opt)
-    results = testing.run(image, run_on_machine)
-    return _report([r for r in results if args.word in r.name], verbose=args.verbose)
+    results = [r for r in testing.run(image, run_on_machine) if args.word in r.name]
+    if not results:
+        raise AiosError(f"No test in these files has '{args.word}' in its name.")
+    return _report(results, verbose=args.verbose)
 
 
 def _report(results: Sequence[TestResult], *, verbose: bool) -> int:
