@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from emu import board
 from emu.console import MemoryConsole
@@ -114,3 +117,38 @@ def test_aios_infer_refuses_bad_files_in_one_sentence(
     assert sentence in error
     assert error.count("\n") == 1
     assert not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "shape", "sentence"),
+    [
+        (
+            helper.make_node("Transpose", ["x"], ["y"], perm=[0, 0]),
+            {},
+            (2, 3),
+            "perm names dimension 0 twice (node '', operator Transpose)",
+        ),
+        (
+            helper.make_node("Conv", ["x", "w"], ["y"], group=3),
+            {"w": np.ones((3, 1, 2, 2), np.float32)},
+            (1, 2, 4, 4),
+            "3 groups of 1 channels are wanted, the input has 2 channels (node '', operator Conv)",
+        ),
+    ],
+)
+def test_a_node_that_means_nothing_is_refused_with_its_name(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    node: onnx.NodeProto,
+    weights: dict[str, NDArray[np.float32]],
+    shape: tuple[int, ...],
+    sentence: str,
+) -> None:
+    model, array = tmp_path / "model.onnx", tmp_path / "x.npy"
+    given = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in ("x", "y")]
+    graph = helper.make_graph([node], "test", ends[:1], ends[1:], given)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), model)
+    np.save(array, np.ones(shape, np.float32))
+    assert main(["infer", str(model), "--input", str(array)]) == 2
+    assert capsys.readouterr().err == f"aios: error: {sentence}\n"
