@@ -109,6 +109,8 @@ def create(
 
 
 def _write(image: Path, size: int, pieces: Sequence[tuple[int, bytes]]) -> None:
+    if image.exists() and not image.is_file():
+        raise AiosError(f"the image '{image}' cannot be written: it is there and is no plain file")
     partial = image.with_name(image.name + ".partial")
     try:
         with partial.open("wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_a_missing_file_is_named_and_no_image_is_left(tmp_path: Path) -> None:
     with pytest.raises(AiosError, match=r"absent' cannot be read: No such file"):
         disk.create(tmp_path / "i", [("x", tmp_path / "absent")])
     assert not (tmp_path / "i").exists()
+
+
+def test_what_is_no_plain_file_is_never_replaced_by_an_image(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for target in (pipe, tmp_path):
+        with pytest.raises(AiosError, match="is no plain file"):
+            disk.create(target, [("x", tmp_path / "x")])
+    assert pipe.is_fifo()
 
 
 @given(data=st.data())
