@@ -10,9 +10,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from emu.cpu.tensor.semantics import ACTIVATIONS
+
 SIZE = 128
 """Bytes of a block, and its alignment."""
-ACTIVATIONS = 6
 SPATIAL_MAX = 3
 _FORM = struct.Struct("<BB6xIIiIff4I4I4I4i4iI12s")
 _COUNT_INCLUDE_PAD, _KEEP_DIMS = 1, 2
@@ -71,7 +72,7 @@ class Attributes:
         windows = [tuple(rest[at : at + 4]) for at in range(0, 20, 4)]
         if any(rest[21]) or any(form[2:8]):
             raise ValueError("a reserved byte of the attribute block is not zero")
-        if activation >= ACTIVATIONS or bias > 16 or flags > 3 or rank > SPATIAL_MAX:
+        if activation >= len(ACTIVATIONS) or bias > 16 or flags > 3 or rank > SPATIAL_MAX:
             raise ValueError("a field of the attribute block has no meaning")
         kernel, stride, dilation, pad_begin, pad_end = windows
         return cls(

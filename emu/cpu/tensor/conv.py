@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from itertools import product
 
-from emu.cpu.tensor.attributes import Attributes
-from emu.cpu.tensor.descriptor import View, dense
+from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
+from emu.cpu.tensor.descriptor import View
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I32, Block, Emitter, Value, vector
-from emu.cpu.tensor.gemm import PANELS, lanes, multiply
+from emu.cpu.tensor.gemm import accumulator, lanes, multiply
 from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.vectors import compute, storage, widen
 
-SPATIAL = 3
 _PARAMETERS = Block(
     "x w y out_d out_h out_w in_d in_h in_w channels taps_d taps_h taps_w blocks"
     " images groups x_n x_g w_g y_n y_g x_c x_d x_h x_w w_o w_c w_d w_h w_w y_o y_d y_h"
@@ -34,26 +33,20 @@ def run_conv(
     destination: View, image: View, weights: View, bias: View | None, at: Attributes
 ) -> None:
     """destination (n, o, spatial…) = image (n, c, spatial…) * weights (o, c / groups, taps…)."""
-    wide = destination.dtype.compute
-    target = destination
-    if destination.dtype is not wide or destination.strides[-1] != wide.size:
-        target = dense(SCRATCH.take(destination.count * wide.size), wide, destination.dims)
-    SCRATCH.reserve(PANELS)  # nothing is refused from here on
-    if bias is None:
-        run_copy(target, _zero(target))
-    else:
-        spatial = destination.rank - 2
-        run_copy(target, View(bias.address, bias.dtype, bias.dims + (1,) * spatial,
-                              bias.strides + (0,) * spatial))  # fmt: skip
-    if _is_pointwise(image, weights, at):
-        _multiply(target, image, weights, at.groups)
-    else:
-        outputs = weights.dims[0] // at.groups
-        whole = outputs - outputs % _BLOCK
-        _channels(target, image, weights, at, 0, whole, _BLOCK)
-        _channels(target, image, weights, at, whole, outputs - whole, 1)
-    if target is not destination:
-        run_copy(destination, target)
+    with accumulator(destination) as target:
+        if bias is None:
+            run_copy(target, _zero(target))
+        else:
+            spatial = destination.rank - 2
+            run_copy(target, View(bias.address, bias.dtype, bias.dims + (1,) * spatial,
+                                  bias.strides + (0,) * spatial))  # fmt: skip
+        if _is_pointwise(image, weights, at):
+            _multiply(target, image, weights, at.groups)
+        else:
+            outputs = weights.dims[0] // at.groups
+            whole = outputs - outputs % _BLOCK
+            _channels(target, image, weights, at, 0, whole, _BLOCK)
+            _channels(target, image, weights, at, whole, outputs - whole, 1)
 
 
 def _is_pointwise(image: View, weights: View, at: Attributes) -> bool:
@@ -127,7 +120,7 @@ def _channels(
     words |= {"w_g": outputs * w.strides[0], "y_g": outputs * y.strides[1]}
     words |= {"blocks": count, "channels": inputs, "x_c": x.strides[1], "w_c": w.strides[1]}
     words |= {"w_o": w.strides[0], "y_o": y.strides[1]}
-    missing = SPATIAL - (x.rank - 2)
+    missing = SPATIAL_MAX - (x.rank - 2)
     for i, name in enumerate("dhw"):
         real = i - missing
         present = real >= 0

@@ -12,6 +12,8 @@ inner products, at the speed of memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product as every_index
 
 from emu.cpu.tensor.axes import across
@@ -30,7 +32,7 @@ _DEPTH = 256
 _BLOCK, _LEFT_ROWS, _RIGHT_COLUMNS = 1024, 36, 4096
 """What is packed at a time: steps of the inner dimension, tiles of rows, columns."""
 PANELS = 1 << 26
-"""Bytes of scratch that `multiply` never exceeds; callers reserve them before they write."""
+"""Bytes of scratch that `multiply` never exceeds."""
 _FEW_ROWS = (1, 2, 4)
 _PACK_FROM = 9
 """Rows of the left matrix from which on copying the right one pays."""
@@ -57,20 +59,29 @@ def run_matmul(destination: View, left: View, right: View, bias: View | None) ->
 
     Batch dimensions and the bias broadcast to the destination's by NumPy's rule.
     """
-    target_view = destination
-    wide = destination.dtype.compute
-    if destination.dtype is not wide or destination.strides[-1] != wide.size:
-        size = destination.count * wide.size
-        target_view = dense(SCRATCH.take(size), wide, destination.dims)
-    SCRATCH.reserve(PANELS)  # nothing is refused from here on
-    if bias is not None:
-        run_copy(target_view, bias)
     batch = destination.dims[:-2]
     a, b = _batched(left, batch), _batched(right, batch)
-    for index in every_index(*map(range, batch)):
-        multiply(_at(target_view, index), _at(a, index), _at(b, index), bias is not None)
-    if target_view is not destination:
-        run_copy(destination, target_view)
+    with accumulator(destination) as c:
+        if bias is not None:
+            run_copy(c, bias)
+        for index in every_index(*map(range, batch)):
+            multiply(_at(c, index), _at(a, index), _at(b, index), bias is not None)
+
+
+@contextmanager
+def accumulator(destination: View) -> Iterator[View]:
+    """Where products are summed: the destination, or scratch in the type of arithmetic with
+    adjacent rows, which is copied to the destination at the end.
+
+    All scratch that `multiply` may need is reserved here: nothing is refused from then on.
+    """
+    wide, sums = destination.dtype.compute, destination
+    if destination.dtype is not wide or destination.strides[-1] != wide.size:
+        sums = dense(SCRATCH.take(destination.count * wide.size), wide, destination.dims)
+    SCRATCH.reserve(PANELS)
+    yield sums
+    if sums is not destination:
+        run_copy(destination, sums)
 
 
 def _batched(view: View, batch: tuple[int, ...]) -> View:
