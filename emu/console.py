@@ -69,19 +69,12 @@ def _write(sink: int, data: bytearray) -> None:
             raise AiosError(f"The guest's output cannot be written: {error.strerror}.") from error
 
 
-class PipeConsole:
-    """Input from the file descriptor `source`, output to `sink`; the rule of this file's top."""
+class _LineOutput:
+    """What the guest sends, written to the file descriptor `sink` a line at a time."""
 
-    live = False
-
-    def __init__(self, source: int | None = _STDIN, sink: int = _STDOUT) -> None:
-        self._source, self._sink = source, sink
-        self._input: deque[int] = deque()
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
         self._output = bytearray()
-        self._ended = False
-
-    def start(self) -> None:
-        """A pipe needs no preparation."""
 
     def write(self, byte: int) -> None:
         """Buffer `byte` until the line ends, the guest asks for input or the machine looks."""
@@ -93,6 +86,21 @@ class PipeConsole:
         """Write out what is buffered; BrokenPipeError when nobody reads."""
         data, self._output = self._output, bytearray()
         _write(self._sink, data)
+
+
+class PipeConsole(_LineOutput):
+    """Input from the file descriptor `source`, output to `sink`; the rule of this file's top."""
+
+    live = False
+
+    def __init__(self, source: int | None = _STDIN, sink: int = _STDOUT) -> None:
+        super().__init__(sink)
+        self._source = source
+        self._input: deque[int] = deque()
+        self._ended = False
+
+    def start(self) -> None:
+        """A pipe needs no preparation."""
 
     def poll(self) -> int | None:
         """Nothing: a pipe's bytes come only when the guest is idle."""
@@ -141,15 +149,15 @@ class MemoryConsole(PipeConsole):
         self.written.append(byte)
 
 
-class TerminalConsole:
+class TerminalConsole(_LineOutput):
     """The user's terminal in raw mode. Ctrl-A x ends the run, Ctrl-A Ctrl-A sends a Ctrl-A."""
 
     live = True
 
     def __init__(self) -> None:
+        super().__init__(_STDOUT)
         self._descriptor = _STDIN
         self._before: list[Any] | None = None  # the terminal's settings, while it is raw
-        self._output = bytearray()
         self._escaped = False
         self._ended = False
 
@@ -157,17 +165,6 @@ class TerminalConsole:
         """Enter raw mode, so that every key reaches the guest."""
         self._before = termios.tcgetattr(self._descriptor)
         tty.setraw(self._descriptor, termios.TCSADRAIN)  # keeps what was typed ahead
-
-    def write(self, byte: int) -> None:
-        """Buffer `byte` until the line ends or the guest asks for input."""
-        self._output.append(byte)
-        if byte == _NEWLINE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Show what is buffered."""
-        data, self._output = self._output, bytearray()
-        _write(_STDOUT, data)
 
     def poll(self) -> int | None:
         """The next key, if one was pressed."""
