@@ -1,8 +1,9 @@
 """Xaitensor: the tensor instructions of the machine. Read in the order of the data.
 
 descriptor, attributes, faults   what the guest hands over, and how it is refused
-operands                         guest addresses to host pointers, every right checked
-instructions                     `execute`: checks of shape and type, then one of
+operands, arena                  guest addresses to host pointers, every right checked
+instructions                     `execute`: checks of shape and type
+execution, plan                  what is to do, planned once per form of operands; one of
 elementwise gemm conv pool reduce softmax gather      the schedules (`axes`: folding some axes)
 expr, semantics                  what elementwise instructions mean
 vectors, functions, emit         meaning to LLVM vector code

@@ -38,6 +38,8 @@ class Attributes:
     pad_begin: tuple[int, ...] = (0,) * 4
     pad_end: tuple[int, ...] = (0,) * 4
     axes: int = 0
+    form: bytes = b""
+    """The block as it stands in memory: what tells two of them apart (0.0 and -0.0 are equal)."""
 
     @property
     def count_include_pad(self) -> bool:
@@ -78,7 +80,7 @@ class Attributes:
         return cls(
             True, activation, bias, groups or 1, flags, axis, rank, alpha, beta, kernel,
             tuple(s or 1 for s in stride), tuple(d or 1 for d in dilation),
-            pad_begin, pad_end, rest[20],
+            pad_begin, pad_end, rest[20], form,
         )  # fmt: skip
 
     def encode(self) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from itertools import product
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
-from emu.cpu.tensor.descriptor import View
+from emu.cpu.tensor.descriptor import Address, View
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I32, Block, Emitter, Value, vector
 from emu.cpu.tensor.gemm import accumulator, lanes, multiply
@@ -78,7 +78,7 @@ def _multiply(target: View, image: View, weights: View, groups: int) -> None:
         )
 
 
-def _address(view: View, index: tuple[int, ...]) -> int:
+def _address(view: View, index: tuple[int, ...]) -> Address:
     """Where the element with this index is; trailing indices may be left out."""
     return view.address + sum(i * s for i, s in zip(index, view.strides, strict=False))
 

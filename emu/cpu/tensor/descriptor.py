@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from emu.cpu.tensor.faults import Cause, Operand, TensorFault
 
@@ -64,14 +65,15 @@ class Field(IntEnum):
     END = 24
 
 
+Address = Any
+"""An int, the guest's virtual address or the host's; or, where plans are made, a `Place`."""
+
+
 @dataclass(frozen=True)
 class View:
-    """A checked tensor: extents and strides (in bytes) of its real rank, and its address.
+    """A checked tensor: extents and strides (in bytes) of its real rank, and where it begins."""
 
-    `address` is virtual in operands as the guest names them; the host's, once resolved.
-    """
-
-    address: int
+    address: Address
     dtype: DType
     dims: tuple[int, ...]
     strides: tuple[int, ...]
@@ -105,7 +107,7 @@ class View:
         """Whether the elements lie one behind the other in row-major order."""
         return self.strides == dense_strides(self.dims, self.dtype.size)
 
-    def at(self, address: int) -> View:
+    def at(self, address: Address) -> View:
         """The same view elsewhere."""
         return View(address, self.dtype, self.dims, self.strides)
 
@@ -153,7 +155,7 @@ def dense_strides(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def dense(address: int, dtype: DType, dims: tuple[int, ...]) -> View:
+def dense(address: Address, dtype: DType, dims: tuple[int, ...]) -> View:
     """A row-major view."""
     return View(address, dtype, dims, dense_strides(dims, dtype.size))
 

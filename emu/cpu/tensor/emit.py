@@ -1,7 +1,9 @@
 """Words for writing a kernel's LLVM IR: vectors of a run-time-free width, loops, masks, parameters.
 
-A *kernel* is one function `kernel(ptr)`; the pointer leads to its **parameter block**, 64-bit words
-whose names a `Block` declares once: Python fills them by name, the emitter reads them by name.
+A *kernel* is one function `kernel(ptr, part, parts)`; the pointer leads to its **parameter block**,
+64-bit words whose names a `Block` declares once: Python fills them by name, the emitter reads them
+by name. A kernel that can do so does one `part` of `parts` equal ones; it gives 0, or 1 for a check
+that failed.
 
     block = Block("dst src count dims:8")
     e = Emitter(block)
@@ -108,14 +110,20 @@ class Emitter:
         self.block = block
         self.module = ir.Module("kernel")
         self.function = ir.Function(
-            self.module, ir.FunctionType(ir.VoidType(), [POINTER]), "kernel"
+            self.module, ir.FunctionType(I64, [POINTER, I64, I64]), "kernel"
         )
+        self.part, self.parts = self.function.args[1:]
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
 
     def finish(self) -> str:
         """End the function; the module's text."""
-        self.b.ret_void()
+        self.b.ret(self.const(I64, 0))
         return str(self.module)
+
+    def fail_if(self, condition: Value) -> None:
+        """Return 1 if `condition` (i1): what was looked at is not as it must be."""
+        with self.b.if_then(condition):
+            self.b.ret(self.const(I64, 1))
 
     # parameters and constants
 
@@ -129,7 +137,7 @@ class Emitter:
         return self.b.load(self.offset(self.function.args[0], place), typ=I64, align=8)
 
     def pointer(self, name: str) -> Value:
-        """A word of the parameter block that holds a host address."""
+        """A word of the parameter block that holds a place."""
         return self.b.inttoptr(self.word(name), POINTER)
 
     def number(self, name: str, type_: Type) -> Value:

@@ -35,6 +35,13 @@ class Operand(IntEnum):
     SECOND = 2
     ATTRIBUTE = 3
     BIAS = 4
+    """The first of the extra operands, which the attribute block names."""
+    EXTRA1 = 5
+    EXTRA2 = 6
+    EXTRA3 = 7
+    EXTRA4 = 8
+    EXTRA5 = 9
+    EXTRA6 = 10
 
 
 class TensorFault(Exception):

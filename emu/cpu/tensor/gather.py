@@ -8,18 +8,16 @@ result, the data and the offsets, each standing still along the dimensions it do
 
 from __future__ import annotations
 
-import ctypes
-
 from emu.cpu.tensor.axes import VECTOR
 from emu.cpu.tensor.descriptor import I64 as INDEX
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import RAW, schedule
-from emu.cpu.tensor.emit import I64, Block, Emitter, vector
-from emu.cpu.tensor.faults import Cause, Operand, TensorFault
+from emu.cpu.tensor.emit import I1, I64, Block, Emitter, vector
+from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.vectors import storage
 
-_OFFSETS = Block("p0 p1 rank dims:8 s0:8 s1:8 n i0 i1 extent step bad")
+_OFFSETS = Block("p0 p1 rank dims:8 s0:8 s1:8 n i0 i1 extent step")
 _COPY = Block("p0 p1 p2 rank dims:8 s0:8 s1:8 s2:8 n i0 i1 i2")
 
 
@@ -29,7 +27,7 @@ def gathered_dims(data: tuple[int, ...], indices: tuple[int, ...], axis: int) ->
 
 
 def run_gather(destination: View, data: View, indices: View, axis: int) -> None:
-    """Over host views. Raises TensorFault, with nothing written, for an index out of range."""
+    """destination = data, picked along `axis`. The plan begins with a look at the indices."""
     offsets = _offsets(indices, data.dims[axis], data.strides[axis])
     before, behind = data.dims[:axis], data.dims[axis + 1 :]
     still = (0,) * indices.rank
@@ -54,36 +52,31 @@ def run_gather(destination: View, data: View, indices: View, axis: int) -> None:
 
 def _offsets(indices: View, extent: int, step: int) -> View:
     """What each index adds to an address, in the indices' order."""
-    address, bad = SCRATCH.take(8 * indices.count), SCRATCH.take(8)
-    offsets = dense(address, INDEX, indices.dims)
-    ctypes.memset(bad, 0, 8)
+    offsets = dense(SCRATCH.take(8 * indices.count), INDEX, indices.dims)
     dims, (to, back) = schedule([offsets, indices])
     dtype = indices.dtype
     run = kernel(f"tgather offsets {dtype.name}", _OFFSETS, lambda e: _write_offsets(e, dtype))
-    run(
-        p0=address, p1=indices.address, rank=len(dims) - 1, dims=dims[1:], s0=to[1:], s1=back[1:],
-        n=dims[0], i0=to[0], i1=back[0], extent=extent, step=step, bad=bad,
+    run.check(
+        Operand.SECOND, p0=offsets.address, p1=indices.address, rank=len(dims) - 1, dims=dims[1:],
+        s0=to[1:], s1=back[1:], n=dims[0], i0=to[0], i1=back[0], extent=extent, step=step,
     )  # fmt: skip
-    if ctypes.c_int64.from_address(bad).value:
-        raise TensorFault(Cause.INDEX, Operand.SECOND)
     return offsets
 
 
 def _write_offsets(e: Emitter, dtype: DType) -> None:
     b, zero = e.b, e.const(I64, 0)
     n, to, back, extent, step = (e.word(w) for w in ("n", "i0", "i1", "extent", "step"))
-    bad = e.pointer("bad")
     pointers = [e.pointer("p0"), e.pointer("p1")]
     with e.walk("rank", "dims", ["s0", "s1"], pointers) as (out, source):
-        with e.loop(0, n, carry=[zero]) as loop:
+        with e.loop(0, n, carry=[e.const(I1, 0)]) as loop:
             index = e.load(e.offset(source, b.mul(loop.index, back)), storage(dtype))
             index = index if index.type == I64 else b.sext(index, I64)
             counted = b.add(index, extent)
             index = b.select(b.icmp_signed("<", index, zero), counted, index)
             outside = b.icmp_unsigned(">=", index, extent)  # one still below zero is huge
             e.store(b.mul(index, step), e.offset(out, b.mul(loop.index, to)))
-            loop.next(b.or_(loop.values[0], b.zext(outside, I64)))
-        b.store(b.or_(b.load(bad, typ=I64, align=8), loop.values[0]), bad, align=8)
+            loop.next(b.or_(loop.values[0], outside))
+        e.fail_if(loop.values[0])
 
 
 def _write_copy(e: Emitter, raw: DType, whole: bool) -> None:

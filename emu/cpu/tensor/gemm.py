@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import product as every_index
 
 from emu.cpu.tensor.axes import across
-from emu.cpu.tensor.descriptor import DType, View, dense
+from emu.cpu.tensor.descriptor import Address, DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
 from emu.cpu.tensor.kernels import SCRATCH, kernel
@@ -31,8 +31,6 @@ _DEPTH = 256
 """Steps of the inner dimension for which a right panel should stay in the first-level cache."""
 _BLOCK, _LEFT_ROWS, _RIGHT_COLUMNS = 1024, 36, 4096
 """What is packed at a time: steps of the inner dimension, tiles of rows, columns."""
-PANELS = 1 << 26
-"""Bytes of scratch that `multiply` never exceeds."""
 _FEW_ROWS = (1, 2, 4)
 _PACK_FROM = 9
 """Rows of the left matrix from which on copying the right one pays."""
@@ -71,14 +69,10 @@ def run_matmul(destination: View, left: View, right: View, bias: View | None) ->
 @contextmanager
 def accumulator(destination: View) -> Iterator[View]:
     """Where products are summed: the destination, or scratch in the type of arithmetic with
-    adjacent rows, which is copied to the destination at the end.
-
-    All scratch that `multiply` may need is reserved here: nothing is refused from then on.
-    """
+    adjacent rows, which is copied to the destination at the end."""
     wide, sums = destination.dtype.compute, destination
     if destination.dtype is not wide or destination.strides[-1] != wide.size:
         sums = dense(SCRATCH.take(destination.count * wide.size), wide, destination.dims)
-    SCRATCH.reserve(PANELS)
     yield sums
     if sums is not destination:
         run_copy(destination, sums)
@@ -96,23 +90,27 @@ def _at(view: View, index: tuple[int, ...]) -> View:
     return View(view.address + offset, view.dtype, view.dims[-2:], view.strides[-2:])
 
 
-@SCRATCH.borrowed()
 def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
     """c (+)= a @ b for matrices; c's rows are adjacent elements of the type of arithmetic.
 
     Blocks of both matrices are packed one at a time, so that scratch memory is bounded and the
     left block stays in the second-level cache.
     """
-    (m, k), n = a.dims, b.dims[1]
-    if m < _PACK_FROM and a.strides[1] == b.strides[0] == c.dtype.size == a.dtype.size:
+    if a.dims[0] < _PACK_FROM and a.strides[1] == b.strides[0] == c.dtype.size == a.dtype.size:
         _dot(c, a, b, accumulate)
-        return
+    else:
+        with SCRATCH.borrowed():
+            _tiled(c, a, b, accumulate)
+
+
+def _tiled(c: View, a: View, b: View, accumulate: bool) -> None:
+    (m, k), n = a.dims, b.dims[1]
     size, width, height = c.dtype.size, _VECTORS * lanes(c.dtype), tile_rows(m)
     rows = min(m, _LEFT_ROWS * height)
     columns = min(n, _RIGHT_COLUMNS)
     left = SCRATCH.take((rows + height) * min(k, _BLOCK) * size)
     direct = m < _PACK_FROM and b.strides[1] == size and b.dtype is c.dtype
-    right = 0 if direct else SCRATCH.take((columns + width) * min(k, _BLOCK) * size)
+    right: Address = 0 if direct else SCRATCH.take((columns + width) * min(k, _BLOCK) * size)
     run = kernel(
         f"tmatmul {c.dtype.name} {height}", _TILE, lambda e: _write_product(e, c.dtype, height)
     )
@@ -198,7 +196,7 @@ def _part(view: View, row: int, column: int, rows: int, columns: int) -> View:
     return View(address, view.dtype, (rows, columns), view.strides)
 
 
-def _pack(lines: View, to: int, width: int) -> None:
+def _pack(lines: View, to: Address, width: int) -> None:
     """Panels of `width` lines each: element (line, step) of a panel is at step * width + line.
 
     `lines` is (line, step); lines that the last panel lacks are zero.

@@ -18,24 +18,20 @@ from emu.cpu.tensor.axes import masked_axes, normal_axis, reduced_dims
 from emu.cpu.tensor.conv import run_conv
 from emu.cpu.tensor.descriptor import BOOL, I32, I64, SIZE, Descriptor, View
 from emu.cpu.tensor.elementwise import run_copy, run_expression, run_unary
+from emu.cpu.tensor.execution import Work, perform
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand, TensorFault
 from emu.cpu.tensor.gather import gathered_dims, run_gather
 from emu.cpu.tensor.gemm import run_matmul
-from emu.cpu.tensor.kernels import SCRATCH
-from emu.cpu.tensor.limits import limit_operations
 from emu.cpu.tensor.operands import (
     Hart,
-    detach,
     host_block,
     read_attributes,
-    resolve,
 )  # fmt: skip
 from emu.cpu.tensor.pool import POOLS, run_pool
 from emu.cpu.tensor.reduce import FOLDS, SEARCHES, run_reduce, run_search
 from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY, UNARY, Elementwise
 from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
 from emu.cpu.tensor.softmax import LOGARITHMIC, run_softmax
-from emu.cpu.tensor.timing import charge
 from emu.cpu.traps import Trap
 from emu.isa import TABLE
 
@@ -48,7 +44,6 @@ def execute(hart: Hart, mnemonic: str, *operands: int) -> int:
     `operands` are in the order of the syntax (without tget's destination): tensor registers and
     field numbers as they are, integer registers by value. Raises Trap with nothing changed.
     """
-    SCRATCH.clear()
     try:
         return _FAMILIES[mnemonic](Call(hart, mnemonic, operands))
     except TensorFault as fault:
@@ -63,6 +58,8 @@ class Call:
     hart: Hart
     mnemonic: str
     operands: Sequence[int]
+    form: bytes = b""
+    """The attribute block, once it has been read."""
 
     def view(self, operand: Operand) -> View:
         """The checked descriptor of a tensor operand; a destination must not overlap itself."""
@@ -74,7 +71,9 @@ class Call:
 
     def attributes(self, index: int) -> Attributes:
         """The attribute block that operand `index` points to."""
-        return read_attributes(self.hart, self.operands[index])
+        attributes = read_attributes(self.hart, self.operands[index])
+        self.form = attributes.form
+        return attributes
 
     def bias(self, attributes: Attributes) -> View | None:
         """The tensor that the attribute block names as bias."""
@@ -97,23 +96,25 @@ class Call:
         moved: Sequence[View] = (),
         starts: int = 0,
     ) -> int:
-        """Check the rights, then `run(destination, *sources)` over host views, then charge.
+        """Perform: the schedule `run(destination, *sources)` over the operands.
 
         `moved` says what memory traffic to charge for, if not for every operand once; `starts` in
         how many separate pieces a product is computed.
         """
-        if destination.count:
-            limit_operations(max(flops, destination.count), starts)
-        reached = [
-            s and resolve(self.hart, s, o)
-            for s, o in zip(sources, (FIRST, SECOND, Operand.BIAS), strict=False)
-        ]
-        target = resolve(self.hart, destination, DESTINATION)
-        if destination.count:
-            views = [r and detach(r, target, in_place=in_place) for r in reached]
-            run(target.view, *views)
-            target.finish()
-        charge(self.hart, flops, moved or [v for v in (destination, *sources) if v])
+        numbers = (FIRST, SECOND, Operand.BIAS)
+        views = {o: s for o, s in zip(numbers, sources, strict=False) if s is not None}
+        perform(
+            self.hart,
+            Work(
+                (self.mnemonic, self.form),
+                {**views, DESTINATION: destination},
+                lambda v: run(v[DESTINATION], *(v.get(o) for o in numbers[: len(sources)])),
+                flops,
+                sum(v.bytes for v in moved or (destination, *views.values())),
+                in_place=in_place,
+                starts=starts,
+            ),
+        )
         return 0
 
 

@@ -1,120 +1,89 @@
-"""Compiled kernels: made on first use, kept in memory and, by content, on disk; and host scratch.
+"""Compiled kernels: made on first use, kept in memory and, by content, on disk.
 
 A kernel is found by its name, which spells operation, element types and layout class, such as
-`tadd f32 vs`. Shapes are parameters, so a handful of kernels serves a whole model.
+`tadd f32 vs`. Shapes are parameters, so a handful of kernels serves a whole model. Calling one
+records a step of the plan being made (`plan.py`); nothing runs yet.
 """
 
 from __future__ import annotations
 
 import ctypes
-import mmap
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from emu.cpu.jit import compile_cached, source_key
 from emu.cpu.tensor.emit import Block, Emitter
-from emu.cpu.tensor.faults import Cause, Operand, TensorFault
-from emu.cpu.tensor.limits import SCRATCH_BYTES
-from emu.errors import AiosError
+from emu.cpu.tensor.faults import Operand
+from emu.cpu.tensor.plan import SCRATCH, Place, Step, current
 
-Word = int | float | Sequence[int]
+__all__ = ["SCRATCH", "THREADS_MAX", "Kernel", "Word", "kernel"]
+
+Word = int | float | Place | Sequence[int]
+THREADS_MAX = 8
+"""The most parts of a step: scratch memory private to a part is taken as often."""
 _DOUBLE, _WORD = struct.Struct("<d"), struct.Struct("<q")
-_CHUNK, _KEPT = 1 << 22, 1 << 30
-_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-"""Scratch is reserved, not committed: a view's span may be far larger than what lies in it. (Python
-3.11 lacks the flag's name.)"""
-ALIGNMENT = 64
+_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 class Kernel:
-    """A compiled kernel and its parameter block."""
+    """A compiled kernel and the names of its parameters."""
 
-    def __init__(self, name: str, block: Block, write: Callable[[Emitter], None]) -> None:
+    def __init__(
+        self, name: str, block: Block, write: Callable[[Emitter], None], parallel: bool
+    ) -> None:
         def build() -> str:
             emitter = Emitter(block)
             write(emitter)
             return emitter.finish()
 
-        self._block = block
+        self._block, self._parallel = block, parallel
         self._code = compile_cached(f"tensor {name} {source_key('emu.cpu.tensor')}", build, opt=1)
-        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        self._call = prototype(self._code.address("kernel"))
+        self.address = self._code.address("kernel")
+        self._call = _PROTOTYPE(self.address)
 
     def __call__(self, **words: Word) -> None:
-        """Run. A float is passed as the bits of an f64; words not named are 0."""
+        """Record a call. A float is passed as the bits of an f64; words not named are 0."""
+        current().steps.append(self._step(words, None))
+
+    def check(self, blame: Operand, /, **words: Word) -> None:
+        """Record a call that only looks at an operand and fails when something in it is wrong."""
+        current().steps.append(self._step(words, blame))
+
+    def _step(self, words: dict[str, Word], blame: Operand | None) -> Step:
         values = array("q", bytes(8 * self._block.size))
+        holes = []
         for name, value in words.items():
             at = self._block.index[name]
-            if isinstance(value, int):
+            if isinstance(value, Place):
+                values[at] = value.offset
+                holes.append((at, value.region))
+            elif isinstance(value, int):
                 values[at] = value
             elif isinstance(value, float):
                 values[at] = _WORD.unpack(_DOUBLE.pack(value))[0]
             else:
                 for i, item in enumerate(value):
                     values[at + i] = item
-        self._call(values.buffer_info()[0])
+        return Step(self, values, tuple(holes), self._parallel, blame)
+
+    def run(self, words: int, part: int, parts: int) -> int:
+        """Run it over a parameter block at a host address; 0, or 1 when a check failed."""
+        return int(self._call(words, part, parts))
 
 
 _kernels: dict[str, Kernel] = {}
 
 
-def kernel(name: str, block: Block, write: Callable[[Emitter], None]) -> Kernel:
-    """The kernel of this name; `write` emits its body if nobody has compiled it yet."""
+def kernel(
+    name: str, block: Block, write: Callable[[Emitter], None], *, parallel: bool = False
+) -> Kernel:
+    """The kernel of this name; `write` emits its body if nobody has compiled it yet.
+
+    `parallel` says that the body divides its work by `part` and `parts`, each element of the result
+    being computed alike whatever their number.
+    """
     found = _kernels.get(name)
     if found is None:
-        found = _kernels[name] = Kernel(name, block, write)
+        found = _kernels[name] = Kernel(name, block, write, parallel)
     return found
-
-
-class Scratch:
-    """Host memory for the duration of one instruction; `clear` takes all of it back."""
-
-    def __init__(self) -> None:
-        self._chunks: list[mmap.mmap] = []
-        self._used = 0
-        self._filled = 0
-
-    def take(self, size: int, filled: int | None = None) -> int:
-        """The address of `size` bytes, aligned to a cache line, content undefined; only `filled` of
-        them will be touched, if less. Raises TensorFault beyond `SCRATCH_BYTES` an instruction."""
-        size = -(-size // ALIGNMENT) * ALIGNMENT
-        self.reserve(size, filled)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._chunks[-1])) + self._used
-        self._used += size
-        self._filled += size if filled is None else filled
-        return address
-
-    def reserve(self, size: int, filled: int | None = None) -> None:
-        """Make sure that the next `size` bytes, alignment included, can be taken: for those who
-        have to know before they write anything."""
-        if self._filled + (size if filled is None else filled) > SCRATCH_BYTES:
-            raise TensorFault(Cause.LIMIT, Operand.DESTINATION)
-        if self._chunks and self._used + size <= len(self._chunks[-1]):
-            return
-        try:
-            self._chunks.append(mmap.mmap(-1, max(size, _CHUNK), flags=_FLAGS))
-        except OSError as error:
-            raise AiosError(
-                f"The host cannot give {size >> 20} MiB for a tensor instruction ({error})."
-            ) from error
-        self._used = 0
-
-    @contextmanager
-    def borrowed(self) -> Iterator[None]:
-        """Give back at the end what was taken inside."""
-        before = len(self._chunks), self._used, self._filled
-        yield
-        if len(self._chunks) == before[0]:
-            _, self._used, self._filled = before
-
-    def clear(self) -> None:
-        """Forget what was taken; a chunk of usual size is kept for the next instruction."""
-        usual = [chunk for chunk in self._chunks if len(chunk) <= _KEPT]
-        self._chunks = [max(usual, key=len)] if usual else []
-        self._used = self._filled = 0
-
-
-SCRATCH = Scratch()
-"""Instructions run one at a time, so one is enough."""

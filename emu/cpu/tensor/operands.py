@@ -12,11 +12,11 @@ import ctypes
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from emu.cpu.tensor.arena import ARENA
 from emu.cpu.tensor.attributes import SIZE as ATTRIBUTES_SIZE
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import Descriptor, View
 from emu.cpu.tensor.faults import Cause, Operand, TensorFault
-from emu.cpu.tensor.kernels import SCRATCH
 from emu.cpu.tensor.limits import Steps
 from emu.cpu.traps import Trap
 
@@ -112,13 +112,12 @@ def first_touched(view: View, low: int, high: int, looked: Steps | None = None) 
     return search(len(steps), start)
 
 
-def resolve(hart: Hart, view: View, operand: Operand) -> Resolved:
+def resolve(hart: Hart, view: View, operand: Operand, *, write: bool) -> Resolved:
     """Check the rights of every byte of `view` and make it reachable for the host.
 
     Raises Trap (page fault, access fault) with the first byte at fault in `tval`, TensorFault when
     scattered elements lie further apart than `SPAN_MAX`.
     """
-    write = operand is Operand.DESTINATION
     if view.count == 0:
         return Resolved(view.at(0), [])
     low, high = view.span()
@@ -127,7 +126,7 @@ def resolve(hart: Hart, view: View, operand: Operand) -> Resolved:
         return Resolved(view.at(pieces[0][0] - low), pieces, low=low)
     if high - low > SPAN_MAX:
         raise TensorFault(Cause.DESCRIPTOR, operand, view.address)
-    temporary = SCRATCH.take(high - low, sum(size for _, _, size in pieces))
+    temporary = ARENA.take(high - low, sum(size for _, _, size in pieces))
     for host, offset, size in pieces:
         ctypes.memmove(temporary + offset, host, size)
     return Resolved(view.at(temporary - low), pieces, True, low, write)
@@ -164,27 +163,34 @@ def _pieces(
     return pieces
 
 
-def detach(source: Resolved, destination: Resolved, *, in_place: bool = False) -> View:
-    """The source's view, copied first if writing the destination could change it.
+def apart(one: View, other: View) -> bool:
+    """Whether the spans of two host views have no byte in common."""
+    if not one.count or not other.count:
+        return True
+    low, high = one.span()
+    other_low, other_high = other.span()
+    return bool(
+        one.address + high <= other.address + other_low
+        or other.address + other_high <= one.address + low
+    )
+
+
+def detach(source: Resolved, destination: Resolved, *, in_place: bool = False) -> Resolved:
+    """The source, copied first if writing the destination could change it.
 
     `in_place` says that the kernel reads an element before it writes the one at the same place,
     so a source that is exactly the destination needs no copy.
     """
     view, target = source.view, destination.view
-    if source.copied or destination.copied or not view.count or not target.count:
-        return view
-    low, high = view.span()
-    target_low, target_high = target.span()
-    apart = (
-        view.address + high <= target.address + target_low
-        or target.address + target_high <= view.address + low
-    )
+    if source.copied or destination.copied or apart(view, target):
+        return source
     same = view.address == target.address and view.strides == target.strides
-    if apart or (in_place and same and view.dtype.size == target.dtype.size):
-        return view
-    temporary = SCRATCH.take(high - low)
+    if in_place and same and view.dtype.size == target.dtype.size:
+        return source
+    low, high = view.span()
+    temporary = ARENA.take(high - low)
     ctypes.memmove(temporary, view.address + low, high - low)
-    return view.at(temporary - low)
+    return Resolved(view.at(temporary - low), [], True)
 
 
 def host_block(hart: Hart, address: int, size: int, operand: Operand, *, write: bool) -> int:

@@ -7,9 +7,6 @@ attributes of the hart; the defaults are those of a small core with one 128-bit 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from emu.cpu.tensor.descriptor import View
 from emu.cpu.tensor.operands import Hart
 
 FLOPS_PER_NS = 64
@@ -17,9 +14,8 @@ BYTES_PER_NS = 16
 START_PS = 20_000
 
 
-def charge(hart: Hart, flops: int, views: Iterable[View]) -> None:
-    """Add the time of an instruction that does `flops` operations and touches `views` once."""
-    moved = sum(view.bytes for view in views)
+def charge(hart: Hart, flops: int, moved: int) -> None:
+    """Add the time of an instruction that does `flops` operations and moves `moved` bytes."""
     peak = int(getattr(hart, "tensor_flops_per_ns", FLOPS_PER_NS))
     bandwidth = int(getattr(hart, "tensor_bytes_per_ns", BYTES_PER_NS))
     hart.stall_ps += START_PS + max(flops * 1000 // peak, moved * 1000 // bandwidth)
