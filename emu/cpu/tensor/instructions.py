@@ -391,9 +391,9 @@ def _conv(call: Call) -> int:
         run_conv(y, x, w, b, attributes)
 
     flops = 2 * destination.count * (weights.count // max(weights.dims[0], 1))
-    run, flops = _activated(call, destination, attributes, flops, convolve)
+    _, flops = _activated(call, destination, attributes, flops, convolve)
     starts = image.dims[0] * groups * math.prod(destination.dims[2:-1])
-    return call.compute(destination, [image, weights, bias], run, flops, starts=starts)
+    return call.compute(destination, [image, weights, bias], convolve, flops, starts=starts)
 
 
 _FAMILIES: dict[str, Callable[[Call], int]] = {
