@@ -28,7 +28,8 @@ from emu.cpu.tensor.operands import (
     read_attributes,
 )  # fmt: skip
 from emu.cpu.tensor.pool import POOLS, run_pool
-from emu.cpu.tensor.reduce import FOLDS, SEARCHES, run_reduce, run_search
+from emu.cpu.tensor.reduce import FOLDS, run_reduce
+from emu.cpu.tensor.search import SEARCHES, run_search
 from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY, UNARY, Elementwise
 from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
 from emu.cpu.tensor.softmax import LOGARITHMIC, run_softmax
@@ -223,8 +224,7 @@ def _copy(call: Call) -> int:
 
 def _reduce(call: Call) -> int:
     destination, source = call.view(DESTINATION), call.view(FIRST)
-    supported = ("float",) if FOLDS[call.mnemonic].averages else ("float", "int")
-    require(source.dtype.kind in supported, Cause.DTYPE, FIRST)
+    require(source.dtype.kind in FOLDS[call.mnemonic].kinds, Cause.DTYPE, FIRST)
     require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
     attributes = call.attributes(2)
     axes = masked_axes(attributes.axes, source.rank)
@@ -278,7 +278,7 @@ def _softmax(call: Call) -> int:
 
 def _pool(call: Call) -> int:
     destination, source = call.view(DESTINATION), call.view(FIRST)
-    supported = ("float",) if POOLS[call.mnemonic].averages else ("float", "int")
+    supported = ("float",) if (call.mnemonic == "tavgpool") else ("float", "int")
     require(source.dtype.kind in supported, Cause.DTYPE, FIRST)
     require(2 < source.rank <= 2 + SPATIAL_MAX, Cause.RANK, FIRST)
     require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
@@ -396,6 +396,7 @@ def _conv(call: Call) -> int:
     return call.compute(destination, [image, weights, bias], convolve, flops, starts=starts)
 
 
+_TABLE = {i.mnemonic for i in TABLE.values() if i.extension == "xaitensor"}
 _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tld": _load,
     "tst": _store,
@@ -407,13 +408,12 @@ _FAMILIES: dict[str, Callable[[Call], int]] = {
     **dict.fromkeys(UNARY, _unary),
     "tgather": _gather,
     **dict.fromkeys(POOLS, _pool),
-    **dict.fromkeys(FOLDS, _reduce),
+    **dict.fromkeys(FOLDS.keys() & _TABLE, _reduce),
     **dict.fromkeys(SEARCHES, _search),
     **dict.fromkeys(LOGARITHMIC, _softmax),
     "tmatmul": _matmul,
     "tconv": _conv,
 }
 
-_TABLE = {i.mnemonic for i in TABLE.values() if i.extension == "xaitensor"}
 if unmatched := _TABLE ^ _FAMILIES.keys():
     raise TypeError(f"the instruction table and the tensor unit disagree about {sorted(unmatched)}")
