@@ -161,7 +161,9 @@ def _get(call: Call) -> int:
 
 def _set(call: Call) -> int:
     register, value, number = call.operands
-    require(call.hart.tr[register].set(number, value), Cause.DESCRIPTOR, DESTINATION)
+    descriptor = call.hart.tr[register]
+    require(descriptor.set(number, value), Cause.DESCRIPTOR, DESTINATION)
+    call.hart.tr[register] = descriptor
     return 0
 
 
