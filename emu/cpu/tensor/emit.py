@@ -125,6 +125,27 @@ class Emitter:
         with self.b.if_then(condition):
             self.b.ret(self.const(I64, 1))
 
+    @contextmanager
+    def subroutine(self, name: str, *types: Type) -> Iterator[Any]:
+        """Write another function of the module: what is emitted inside the `with` is its body.
+
+        Gives the function, whose arguments are the parameter block and values of `types`, to be
+        called with `self.call`. A large loop body on its own keeps its registers to itself.
+        """
+        outer = self.function, self.b
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, *types])
+        function = ir.Function(self.module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        self.function, self.b = function, ir.IRBuilder(function.append_basic_block("entry"))
+        yield function
+        self.b.ret_void()
+        self.function, self.b = outer
+
+    def call(self, function: Any, *values: Value) -> None:
+        """Call a subroutine."""
+        self.b.call(function, [self.function.args[0], *values])
+
     # parameters and constants
 
     def word(self, name: str, index: Value | int = 0) -> Value:

@@ -1,69 +1,106 @@
-"""tmatmul: packed panels, a register tile, and a walk over batches.
+"""tmatmul: one kernel call for a whole product, batches, blocks and edges included.
 
-*Schedule.* The left matrix is packed into panels of a tile's rows, so that the tile's column of it
-is adjacent; the right one into panels two vectors wide, unless its rows are adjacent already and
-too few left rows would use the copy. A tile of the product stays in registers over a block of
-`_DEPTH` of the inner dimension: for each step one column of the left panel is broadcast and
-multiplied with the two vectors of the right one. Element types narrower than their type of
-arithmetic are widened while packing, and the product is converted when it is stored. A few rows
-times columns that are adjacent already (a fully connected layer with its weights transposed) are
-inner products, at the speed of memory.
+*Schedule.* `run_matmul` decides, from types, extents and strides alone: which batch dimensions are
+further rows; whether the transposed product is the better one; the register tile and how many of
+them cover the result; what is packed and what is read in place; along which dimension threads
+divide the result. The kernel (`Writer`) loops over batches, then over blocks of columns, of the
+inner dimension and of rows, packs, and calls the tile (`tile.py`) for each piece of the result.
+
+Rows are cut into tiles of two heights that differ by one, columns into tiles whose numbers of
+vectors differ by one, so that nothing is computed in vain but the lanes of the last vector. A panel
+of the right operand stays in the first-level cache while a block of the left one passes by in the
+second. Every element is summed in the same order whatever the blocks of rows and columns are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product as every_index
+from dataclasses import dataclass, replace
 
-from emu.cpu.tensor.axes import across
-from emu.cpu.tensor.descriptor import Address, DType, View, dense
+from emu.cpu.tensor.attributes import Attributes
+from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
-from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
-from emu.cpu.tensor.kernels import SCRATCH, kernel
-from emu.cpu.tensor.vectors import compute, storage, widen
+from emu.cpu.tensor.emit import target
+from emu.cpu.tensor.epilogue import Epilogue, bias_layout, sum_size
+from emu.cpu.tensor.epilogue import lanes as lanes
+from emu.cpu.tensor.gemm_code import BY_BATCH, BY_COLUMNS, BY_ROWS, WORDS, Form, Writer
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Word, kernel
+from emu.cpu.tensor.pack import layout, slack
+from emu.cpu.tensor.plan import ALIGNMENT
+from emu.cpu.tensor.tile import most_rows
 
-_PACK = Block("from to across along count depth")
-_TILE = Block("a b c m n k c_row a_panel b_panel b_step accumulate")
-_DOT = Block("a b c m n k a_row b_column c_row accumulate")
-_DOT_COLUMNS = 4
-_DEPTH = 256
-"""Steps of the inner dimension for which a right panel should stay in the first-level cache."""
-_BLOCK, _LEFT_ROWS, _RIGHT_COLUMNS = 1024, 36, 4096
-"""What is packed at a time: steps of the inner dimension, tiles of rows, columns."""
-_FEW_ROWS = (1, 2, 4)
-_PACK_FROM = 9
-"""Rows of the left matrix from which on copying the right one pays."""
-_VECTORS = 2
-
-
-def lanes(dtype: DType) -> int:
-    """Elements of the type of arithmetic in a vector register."""
-    return target()[0] * 8 // bits_of(compute(dtype))
-
-
-def tile_rows(m: int) -> int:
-    """Rows of the register tile for a product of `m` rows.
-
-    At most, all registers but the step's vectors, the broadcast and a spare one; few rows get a
-    tile that does not waste the others.
-    """
-    most = (target()[1] - _VECTORS - 2) // _VECTORS
-    return next((few for few in _FEW_ROWS if m <= few < most), most)
+PLAIN = Attributes()
+"""No activation."""
+_DEPTH_BYTES = 1024
+"""Of a line of the inner dimension in a block: a panel of the right operand is to stay in the
+first-level cache."""
+_LATENCY = 8
+"""Multiplications under way at a time."""
+_BAND = 1024
+"""Rows for which partial sums are kept, where they cannot be kept in the result."""
+_LEFT_BYTES, _RIGHT_BYTES = 1 << 19, 1 << 22
+"""Of a packed block: half the second-level cache, a part of the third."""
 
 
-def run_matmul(destination: View, left: View, right: View, bias: View | None) -> None:
-    """destination = left @ right (+ bias) over host views of at least two dimensions each.
+@dataclass(frozen=True)
+class Product:
+    """c = a @ b with batch dimensions in front of all (strides 0 where broadcast), one rank."""
+
+    c: View
+    a: View
+    b: View
+    bias: View | None
+
+    @property
+    def extents(self) -> tuple[int, int, int]:
+        """m, n, k."""
+        return self.c.dims[-2], self.c.dims[-1], self.a.dims[-1]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.c.dims[:-2]
+
+
+def run_matmul(
+    destination: View, left: View, right: View, bias: View | None,
+    attributes: Attributes = PLAIN,
+) -> None:  # fmt: skip
+    """destination = activation(left @ right + bias) over views of at least two dimensions each.
 
     Batch dimensions and the bias broadcast to the destination's by NumPy's rule.
     """
     batch = destination.dims[:-2]
-    a, b = _batched(left, batch), _batched(right, batch)
-    with accumulator(destination) as c:
-        if bias is not None:
-            run_copy(c, bias)
-        for index in every_index(*map(range, batch)):
-            multiply(_at(c, index), _at(a, index), _at(b, index), bias is not None)
+    if bias is not None:
+        bias = _stretched(bias, destination.dims)
+        if bias_layout(bias) is None and bias.strides[-2] not in (0, bias.dtype.size):
+            bias = _copied(bias)
+    product = Product(
+        destination,
+        _stretched(left, (*batch, *left.dims[-2:])),
+        _stretched(right, (*batch, *right.dims[-2:])),
+        bias,
+    )
+    _run(product, attributes, accumulate=False)
+
+
+def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
+    """c (+)= a @ b for matrices; operands may be narrower than c, with the same type of sums."""
+    _run(Product(c, a, b, None), PLAIN, accumulate)
+
+
+def _stretched(view: View, dims: tuple[int, ...]) -> View:
+    stretched = view.broadcast(dims)
+    assert stretched is not None  # the instruction has checked the shapes
+    return stretched
+
+
+def _copied(view: View) -> View:
+    """A dense copy."""
+    copy = dense(SCRATCH.take(view.bytes), view.dtype, view.dims)
+    run_copy(copy, view)
+    return copy
 
 
 @contextmanager
@@ -78,222 +115,172 @@ def accumulator(destination: View) -> Iterator[View]:
         run_copy(destination, sums)
 
 
-def _batched(view: View, batch: tuple[int, ...]) -> View:
-    stretched = view.broadcast((*batch, *view.dims[-2:]))
-    assert stretched is not None  # the instruction has checked the shapes
-    return stretched
+# the schedule
 
 
-def _at(view: View, index: tuple[int, ...]) -> View:
-    """The matrix at a batch index."""
-    offset = sum(i * s for i, s in zip(index, view.strides, strict=False))
-    return View(view.address + offset, view.dtype, view.dims[-2:], view.strides[-2:])
-
-
-def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
-    """c (+)= a @ b for matrices; c's rows are adjacent elements of the type of arithmetic.
-
-    Blocks of both matrices are packed one at a time, so that scratch memory is bounded and the
-    left block stays in the second-level cache.
-    """
-    if a.dims[0] < _PACK_FROM and a.strides[1] == b.strides[0] == c.dtype.size == a.dtype.size:
-        _dot(c, a, b, accumulate)
-    else:
-        with SCRATCH.borrowed():
-            _tiled(c, a, b, accumulate)
-
-
-def _tiled(c: View, a: View, b: View, accumulate: bool) -> None:
-    (m, k), n = a.dims, b.dims[1]
-    size, width, height = c.dtype.size, _VECTORS * lanes(c.dtype), tile_rows(m)
-    rows = min(m, _LEFT_ROWS * height)
-    columns = min(n, _RIGHT_COLUMNS)
-    left = SCRATCH.take((rows + height) * min(k, _BLOCK) * size)
-    direct = m < _PACK_FROM and b.strides[1] == size and b.dtype is c.dtype
-    right: Address = 0 if direct else SCRATCH.take((columns + width) * min(k, _BLOCK) * size)
-    run = kernel(
-        f"tmatmul {c.dtype.name} {height}", _TILE, lambda e: _write_product(e, c.dtype, height)
-    )
-    for j, start in every_index(range(0, n, _RIGHT_COLUMNS), range(0, max(k, 1), _BLOCK)):
-        block = min(_BLOCK, k - start)
-        part = _part(b, start, j, block, min(_RIGHT_COLUMNS, n - j))
-        if direct:
-            at, panel, step = part.address, width * size, b.strides[0]
+def _folded(p: Product) -> Product:
+    """Batch dimensions that the right operand lacks and that continue the rows, as rows; others
+    merged where all operands allow it, extents of 1 dropped."""
+    views = [v for v in (p.c, p.a, p.b, p.bias) if v is not None]
+    while True:
+        for at in range(len(views[0].dims) - 2):
+            if views[0].dims[at] == 1:
+                views = [_without(v, at) for v in views]
+                break
+            if at == len(views[0].dims) - 3:
+                joined = views[2].strides[at] == 0 and all(
+                    v.strides[at] == v.strides[-2] * v.dims[-2]
+                    for v in (views[0], views[1], *views[3:])
+                )
+                if joined:
+                    views = [
+                        _joined(v, at) if v is not views[2] else _without(v, at) for v in views
+                    ]
+                    break
+            elif all(v.strides[at] == v.strides[at + 1] * v.dims[at + 1] for v in views):
+                views = [_joined(v, at) for v in views]
+                break
         else:
-            _pack(part.permuted((1, 0)), right, width)
-            at, panel, step = right, block * width * size, width * size
-        for i in range(0, m, rows):
-            block_a = _part(a, i, start, min(rows, m - i), block)
-            _pack(block_a, left, height)
-            for inner in range(0, max(block, 1), _DEPTH):
-                run(
-                    a=left + inner * height * size, b=at + inner * step,
-                    c=c.address + i * c.strides[0] + j * size,
-                    m=block_a.dims[0], n=part.dims[1], k=min(_DEPTH, block - inner),
-                    c_row=c.strides[0], b_panel=panel, b_step=step, a_panel=block * height * size,
-                    accumulate=int(accumulate or start + inner > 0),
-                )  # fmt: skip
+            return Product(views[0], views[1], views[2], views[3] if p.bias else None)
 
 
-def _dot(c: View, a: View, b: View, accumulate: bool) -> None:
-    """Few rows times columns that are adjacent along the inner dimension: inner products."""
-    run = kernel(f"dot {c.dtype.name}", _DOT, lambda e: _write_dot(e, c.dtype))
-    run(
-        a=a.address, b=b.address, c=c.address, m=a.dims[0], n=b.dims[1], k=a.dims[1],
-        a_row=a.strides[0], b_column=b.strides[1], c_row=c.strides[0], accumulate=int(accumulate),
+def _without(view: View, at: int) -> View:
+    return View(
+        view.address, view.dtype, view.dims[:at] + view.dims[at + 1 :],
+        view.strides[:at] + view.strides[at + 1 :],
     )  # fmt: skip
 
 
-def _write_dot(e: Emitter, dtype: DType) -> None:
-    """Columns in fours, each with every row; columns left over one by one."""
-    n = e.word("n")
-    fours = e.b.and_(n, e.const(n.type, -_DOT_COLUMNS))
-    for columns, first, end in ((_DOT_COLUMNS, e.const(n.type, 0), fours), (1, fours, n)):
-        with e.loop(first, end, columns) as j, e.loop(0, e.word("m")) as i:
-            left = e.offset(e.pointer("a"), e.b.mul(i.index, e.word("a_row")))
-            right = e.offset(e.pointer("b"), e.b.mul(j.index, e.word("b_column")))
-            place = e.offset(e.pointer("c"), e.b.mul(i.index, e.word("c_row")))
-            place = e.offset(place, e.b.mul(j.index, e.const(n.type, dtype.size)))
-            _write_dots(e, dtype, (left, right, place), columns)
+def _joined(view: View, at: int) -> View:
+    """Dimensions `at` and the next as one."""
+    dims = (*view.dims[:at], view.dims[at] * view.dims[at + 1], *view.dims[at + 2 :])
+    return View(view.address, view.dtype, dims, view.strides[:at] + view.strides[at + 1 :])
 
 
-def _write_dots(e: Emitter, dtype: DType, places: tuple[Value, Value, Value], columns: int) -> None:
-    """One row with `columns` columns, a vector of partial sums for each."""
-    left, right, place = places
-    count, k = lanes(dtype), e.word("k")
-    type_ = vector(compute(dtype), count)
-    rights = [
-        e.offset(right, e.b.mul(e.word("b_column"), e.const(k.type, c))) for c in range(columns)
-    ]
+def _turned(p: Product) -> Product:
+    """The transposed product: c.T = b.T @ a.T."""
 
-    def step(index: Value, sums: list[Value], mask: Value | None) -> list[Value]:
-        at = e.b.mul(index, e.const(k.type, dtype.size))
-        x = e.load(e.offset(left, at), type_, mask)
-        return [
-            e.fma(x, e.load(e.offset(r, at), type_, mask), s)
-            for r, s in zip(rights, sums, strict=True)
-        ]
+    def turned(view: View) -> View:
+        rank = view.rank
+        return view.permuted((*range(rank - 2), rank - 1, rank - 2))
 
-    whole = e.b.and_(k, e.const(k.type, -count))
-    with e.loop(0, whole, count, carry=[e.const(type_, 0)] * columns) as loop:
-        loop.next(*step(loop.index, loop.values, None))
-    rest = e.b.sub(k, whole)
-    with e.branch(e.b.icmp_signed(">", rest, e.const(k.type, 0)), loop.values) as last:
-        last.next(*step(whole, loop.values, e.mask_below(rest, count)))
-    add = e.b.fadd if dtype.kind == "float" else e.b.add
-    more = e.b.icmp_signed("!=", e.word("accumulate"), e.const(k.type, 0))
-    for c, sums in enumerate(last.values):
-        total = across(e, sums, add)
-        here = e.offset(place, c * dtype.size)
-        with e.branch(more, [total]) as added:
-            added.next(add(total, e.load(here, total.type)))
-        e.store(added.values[0], here)
+    return Product(turned(p.c), turned(p.b), turned(p.a), p.bias and turned(p.bias))
 
 
-def _part(view: View, row: int, column: int, rows: int, columns: int) -> View:
-    """A block of a matrix."""
-    address = view.address + row * view.strides[0] + column * view.strides[1]
-    return View(address, view.dtype, (rows, columns), view.strides)
+def _run(p: Product, attributes: Attributes, accumulate: bool) -> None:
+    p = _folded(p)
+    size = p.c.dtype.size
+    if p.c.strides[-1] != size and p.c.strides[-2] == size:
+        p = _turned(p)
+    if p.bias is not None and bias_layout(p.bias) is None:
+        p = replace(p, bias=_copied(p.bias))
+    form = _form(p, attributes.activation)
+    if accumulate and not form.direct:  # partial sums lie elsewhere: what c holds is a bias
+        return _run(replace(p, bias=p.c), attributes, accumulate=False)
+    words = _words(p, form)
+    words["accumulate"] = int(accumulate)
+    words |= {"alpha": float(attributes.alpha), "beta": float(attributes.beta)}
+    run = kernel(form.name, WORDS, lambda e: Writer(e, form).write(), parallel=True)
+    run(**words)
 
 
-def _pack(lines: View, to: Address, width: int) -> None:
-    """Panels of `width` lines each: element (line, step) of a panel is at step * width + line.
+def _shape(dtype: DType, m: int, n: int) -> tuple[int, int]:
+    """Height and vectors of the tile that covers m by n best.
 
-    `lines` is (line, step); lines that the last panel lacks are zero.
+    A tile costs what limits a step of the inner dimension: multiplications, loads, or the latency
+    of one multiplication, and something for beginning and storing it.
     """
-    dtype, (across, along) = lines.dtype, lines.strides
-    adjacent = across == dtype.size
-    run = kernel(
-        f"pack {dtype.name} {width} {'v' if adjacent else 'g'}",
-        _PACK,
-        lambda e: _write_pack(e, dtype, width, adjacent),
+    across = -(-n // lanes(dtype))
+    best = (math.inf, 1, 1)
+    for most in range(1, target()[1] // 2):
+        vectors = -(-across // -(-across // most))
+        height = -(-m // -(-m // most_rows(vectors)))
+        tiles = -(-m // height) * -(-across // vectors)
+        waits = max(height * vectors, height + vectors, _LATENCY)
+        best = min(best, (tiles * (waits + (height + vectors) / 8 + 2), height, vectors))
+    return best[1], best[2]
+
+
+def _form(p: Product, activation: int) -> Form:
+    """The kernel for a product."""
+    (m, n, _), dtype = p.extents, p.a.dtype
+    height, vectors = _shape(dtype, m, n)
+    layouts = bias_layout(p.bias)
+    assert layouts is not None
+    return Form(
+        Epilogue(p.c.dtype, layouts, activation),
+        height,
+        vectors,
+        dtype,
+        _left(p, vectors),
+        _right(p, height),
+        sum_size(dtype) == p.c.dtype.size == p.c.strides[-1],
+        p.c.strides[-1] == p.c.dtype.size,
     )
-    run(**{"from": lines.address, "to": to, "across": across, "along": along},
-        count=lines.dims[0], depth=lines.dims[1])  # fmt: skip
 
 
-def _write_pack(e: Emitter, dtype: DType, width: int, adjacent: bool) -> None:
-    b, wide = e.b, dtype.compute.size
-    across, along, depth = e.word("across"), e.word("along"), e.word("depth")
-    source, to, count = e.pointer("from"), e.pointer("to"), e.word("count")
-    panel_bytes = b.mul(depth, e.const(depth.type, width * wide))
-    with e.loop(0, count, width) as panel:
-        left = b.sub(count, panel.index)
-        start = e.offset(source, b.mul(panel.index, across))
-        number = b.sdiv(panel.index, e.const(depth.type, width))
-        out = e.offset(to, b.mul(number, panel_bytes))
-        with e.loop(0, depth) as step:
-            here = e.offset(start, b.mul(step.index, along))
-            there = e.offset(out, b.mul(step.index, e.const(depth.type, width * wide)))
-            if adjacent:
-                mask = e.mask_below(left, width)
-                value = e.load(here, vector(storage(dtype), width), mask)
-                e.store(widen(e, value, dtype), there)
-            for line in range(0 if adjacent else width):
-                inside = b.icmp_signed("<", e.const(left.type, line), left)
-                place = e.offset(here, b.mul(across, e.const(left.type, line)))
-                value = widen(e, e.load(place, storage(dtype), inside), dtype)
-                e.store(value, e.offset(there, line * wide))
+def _left(p: Product, vectors: int) -> str:
+    n, dtype = p.extents[1], p.a.dtype
+    row, column = p.a.strides[-2:]
+    if -(-n // (lanes(dtype) * vectors)) <= 8:
+        return "column" if row == dtype.size else "row"
+    return layout(dtype, row, column)
 
 
-def _write_product(e: Emitter, dtype: DType, height: int) -> None:
-    """All tiles of the product over one block of the inner dimension."""
-    width = _VECTORS * lanes(dtype)
-    m, n, c = e.word("m"), e.word("n"), e.pointer("c")
-    a, right, c_row = e.pointer("a"), e.pointer("b"), e.word("c_row")
-    with e.loop(0, n, width) as column:
-        number = e.b.sdiv(column.index, e.const(n.type, width))
-        panel = e.offset(right, e.b.mul(number, e.word("b_panel")))
-        with e.loop(0, m, height) as row:
-            index = e.b.sdiv(row.index, e.const(m.type, height))
-            left = e.offset(a, e.b.mul(index, e.word("a_panel")))
-            place = e.offset(c, e.b.mul(row.index, c_row))
-            place = e.offset(place, e.b.mul(column.index, e.const(n.type, dtype.size)))
-            free_rows, free_columns = e.b.sub(m, row.index), e.b.sub(n, column.index)
-            _write_tile(e, dtype, height, (left, panel, place), (free_rows, free_columns))
+def _right(p: Product, height: int) -> str:
+    m, dtype = p.extents[0], p.b.dtype
+    row, column = p.b.strides[-2:]
+    if column == dtype.size and m <= 4 * height:
+        return "row"
+    return layout(dtype, column, row)
 
 
-def _write_tile(
-    e: Emitter,
-    dtype: DType,
-    height: int,
-    places: tuple[Value, Value, Value],
-    free: tuple[Value, Value],
-) -> None:
-    """One tile: `height` by `_VECTORS` accumulators, all of them values of the loop.
+def _words(p: Product, form: Form) -> dict[str, Word]:
+    """The parameters of a product."""
+    (m, n, k), dtype = p.extents, form.dtype
+    size = sum_size(dtype)
+    across = -(-n // lanes(dtype))
+    rows, columns = -(-m // form.height), -(-across // form.vectors)
+    depth = _even(k, _DEPTH_BYTES // size)
+    block_rows = _even(rows, max(_LEFT_BYTES // (depth * size * form.height), 1))
+    width = form.vectors * lanes(dtype)
+    block_cols = _even(columns, max(_RIGHT_BYTES // (depth * size * width), 1))
+    words: dict[str, Word] = {"m": m, "n": n, "k": k, "depth": depth, "block_rows": block_rows}
+    words |= {"row_tiles": rows, "tall": m - rows * (form.height - 1), "block_cols": block_cols}
+    words |= {"col_tiles": columns, "wide": across - columns * (form.vectors - 1), "band": rows}
+    words |= {"batches": math.prod(p.batch), "rank": len(p.batch), "dims": p.batch[::-1]}
+    words["split"] = _split(math.prod(p.batch), rows, columns)
+    for name, view in (("a", p.a), ("b", p.b), ("c", p.c), ("bias", p.bias)):
+        if view is not None:
+            words |= {name: view.address, f"{name}_s": view.strides[-3::-1]}
+            words[f"{name}_row"] = view.strides[-2]
+            if name != "bias":
+                words[f"{name}_col"] = view.strides[-1]
+    if form.packs_left:
+        panels = block_rows * form.height * depth * size + slack(dtype, form.height)
+        words |= _private("left", panels)
+    if form.packs_right:
+        words |= _private("right", block_cols * width * depth * size + slack(dtype, width))
+    if not form.direct and depth < k:
+        band = min(rows, -(-_BAND // form.height))
+        words |= {"band": band, "sums_row": block_cols * width * size}
+        words |= _private("sums", band * form.height * block_cols * width * size)
+    return words
 
-    `places` are the left panel, the right one and the tile's corner in the product; `free` are the
-    rows and columns of the product from that corner on.
-    """
-    (a, b, c), (left_rows, left_columns) = places, free
-    type_, count = compute(dtype), lanes(dtype)
-    whole = vector(type_, count)
-    i64 = left_rows.type
-    masks = [
-        e.mask_below(e.b.sub(left_columns, e.const(i64, v * count)), count) for v in range(_VECTORS)
-    ]
-    b_step = e.word("b_step")
-    zero = [e.const(whole, 0)] * (height * _VECTORS)
-    with e.loop(0, e.word("k"), carry=zero) as loop:
-        here = e.offset(b, e.b.mul(loop.index, b_step))
-        vectors = [
-            e.load(e.offset(here, v * count * dtype.size), whole, masks[v]) for v in range(_VECTORS)
-        ]
-        column = e.offset(a, e.b.mul(loop.index, e.const(i64, height * dtype.size)))
-        following: list[Value] = []
-        for r in range(height):
-            factor = e.splat(e.load(e.offset(column, r * dtype.size), type_), count)
-            sums = loop.values[r * _VECTORS : (r + 1) * _VECTORS]
-            following += [e.fma(factor, v, s) for v, s in zip(vectors, sums, strict=True)]
-        loop.next(*following)
-    accumulate = e.b.icmp_signed("!=", e.word("accumulate"), e.const(i64, 0))
-    add = e.b.fadd if dtype.kind == "float" else e.b.add
-    for r in range(height):
-        with e.b.if_then(e.b.icmp_signed("<", e.const(i64, r), left_rows)):
-            line = e.offset(c, e.b.mul(e.word("c_row"), e.const(i64, r)))
-            for v in range(_VECTORS):
-                place = e.offset(line, v * count * dtype.size)
-                value = loop.values[r * _VECTORS + v]
-                with e.branch(accumulate, [value]) as more:
-                    more.next(add(value, e.load(place, whole, masks[v])))
-                e.store(more.values[0], place, masks[v])
+
+def _private(name: str, size: int) -> dict[str, Word]:
+    """Scratch memory for every part."""
+    size = -(-size // ALIGNMENT) * ALIGNMENT
+    return {name: SCRATCH.take(size * THREADS_MAX), f"{name}_part": size}
+
+
+def _even(total: int, most: int) -> int:
+    """The size of blocks of at most `most` that cover `total` evenly; at least 1."""
+    return max(-(-total // max(-(-total // most), 1)), 1)
+
+
+def _split(batches: int, rows: int, columns: int) -> int:
+    """What threads divide: whole products if there are some for each, or the longer side."""
+    if batches >= THREADS_MAX:
+        return BY_BATCH
+    return BY_ROWS if rows > columns else BY_COLUMNS

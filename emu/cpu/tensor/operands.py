@@ -37,13 +37,6 @@ class Ram(Protocol):
     def host_address(self) -> int: ...
 
 
-class Registers(Protocol):
-    """Tensor registers: what is read may be a copy, so a change is assigned."""
-
-    def __getitem__(self, index: int, /) -> Descriptor: ...
-    def __setitem__(self, index: int, value: Descriptor, /) -> None: ...
-
-
 class Hart(Protocol):
     """What tensor instructions ask of the hart that executes them."""
 
@@ -52,7 +45,7 @@ class Hart(Protocol):
     stall_ps: int
 
     @property
-    def tr(self) -> Registers: ...
+    def tr(self) -> list[Descriptor]: ...
 
     @property
     def memory(self) -> Ram: ...

@@ -23,8 +23,7 @@ FLOPS = 24
 
 def run_softmax(mnemonic: str, destination: View, source: View, axis: int) -> None:
     """Over host views of equal extents and type; the source may be the destination."""
-    lines = split(destination, source, [axis])
-    layout, words = lines.layout, lines.words()
+    layout, words = split(destination, source, [axis])
     dtype = source.dtype
     if layout == "row" and destination.strides[axis] != dtype.size:
         layout = "element"

@@ -1,0 +1,303 @@
+"""The kernel of a product: batches, blocks and panels around the register tile.
+
+`Writer` emits one function for a `Form`, everything the code depends on; the rest is parameters
+(`WORDS`), which `gemm.py` computes. From the outside in the loops are: products of the batch, bands
+of rows, blocks of columns, blocks of the inner dimension (a block of the right operand is packed),
+blocks of rows (one of the left operand is packed), tiles of columns, tiles of rows. Threads divide
+what the word `split` names, and each packs for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.emit import I64, POINTER, Block, Emitter, Value
+from emu.cpu.tensor.epilogue import Epilogue, lanes, sum_size
+from emu.cpu.tensor.pack import Lines, pack
+from emu.cpu.tensor.tile import Matrix, Tile, accumulate, finish, scaled
+
+RANK = 6
+"""Batch dimensions at most."""
+WORDS = Block(
+    "a b c bias sums left right m n k batches rank"
+    " dims:6 a_s:6 b_s:6 c_s:6 bias_s:6 a_row a_col b_row b_col c_row c_col bias_row sums_row"
+    " row_tiles tall col_tiles wide block_rows block_cols band depth split accumulate"
+    " left_part right_part sums_part alpha beta"
+)
+BY_BATCH, BY_ROWS, BY_COLUMNS = range(3)
+"""What the word `split` says is divided among the parts."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the code of a kernel depends on.
+
+    Operands are of `dtype`, the result of the epilogue's, which has the same type of sums.
+    `left` is "row" (in place, any strides), "column" (in place, adjacent along a column) or a
+    layout to pack from; `right` is "row" (in place) or a layout to pack from. `direct`: partial
+    sums stay in the result. `adjacent`: rows of the result are adjacent elements.
+    """
+
+    epilogue: Epilogue
+    height: int
+    vectors: int
+    dtype: DType
+    left: str
+    right: str
+    direct: bool
+    adjacent: bool
+
+    @property
+    def name(self) -> str:
+        flags = f"{'d' if self.direct else 's'}{'v' if self.adjacent else 'g'}"
+        return (
+            f"tmatmul {self.dtype.name} {self.epilogue.name} {self.height}x{self.vectors}"
+            f" {self.left} {self.right} {flags}"
+        )
+
+    @property
+    def bias_step(self) -> int:
+        """Bytes from one element of the bias to the next along a row."""
+        return self.epilogue.dtype.size if self.epilogue.bias == "v" else 0
+
+    @property
+    def packs_left(self) -> bool:
+        return self.left not in ("row", "column")
+
+    @property
+    def packs_right(self) -> bool:
+        return self.right != "row"
+
+
+class Writer:
+    """Writes the kernel of one form."""
+
+    def __init__(self, e: Emitter, form: Form) -> None:
+        self.e, self.b, self.form, self.dtype = e, e.b, form, form.dtype
+
+    def write(self) -> None:
+        """The subroutines, then the loops over batches and blocks."""
+        e, form = self.e, self.form
+        heights = sorted({form.height, max(form.height - 1, 1)})
+        widths = sorted({form.vectors, max(form.vectors - 1, 1)})
+        self.tiles = {(h, v): self.tile(h, v) for h in heights for v in widths}
+        self.pack_left = self.packer("pack_left", form.left) if form.packs_left else None
+        self.pack_right = self.packer("pack_right", form.right) if form.packs_right else None
+        start, end = self.share("batches", BY_BATCH)
+        with e.loop(start, end) as batch:
+            self.batch(batch.index)
+
+    def tile(self, rows: int, vectors: int) -> Value:
+        """A subroutine: one tile of the result for one block of the inner dimension."""
+        e, form, dtype = self.e, self.form, self.dtype
+        tile = Tile(dtype, rows, vectors, form.packs_left, form.packs_right)
+        size = sum_size(dtype)
+        types = [POINTER] * 5 + [I64] * 4
+        with e.subroutine(f"tile_{rows}x{vectors}", *types) as function:
+            _, a, b, c, sums_at, bias_at, k, columns, first, last = function.args
+            left = Matrix(a, e.word("a_row"), e.word("a_col"))
+            if form.packs_left:
+                left = Matrix(a, size, rows * size)
+            elif form.left == "column":
+                left = replace(left, row=dtype.size)
+            right = Matrix(b, e.word("b_row"), dtype.size)
+            if form.packs_right:
+                right = Matrix(b, tile.columns * size, size)
+            mask = e.mask_below(
+                e.b.sub(columns, e.const(I64, tile.columns - lanes(dtype))), lanes(dtype)
+            )
+            sums = accumulate(e, tile, left, right, k, None if form.packs_right else mask)
+            partial = Matrix(sums_at, e.word("c_row" if form.direct else "sums_row"), size)
+            sums = self.added(tile, sums, partial, mask, first)
+            with e.b.if_else(e.b.icmp_signed("!=", last, e.const(I64, 0))) as (then, otherwise):
+                with then:
+                    bias = Matrix(bias_at, e.word("bias_row"), form.bias_step)
+                    column = form.epilogue.dtype.size if form.adjacent else e.word("c_col")
+                    result = Matrix(c, e.word("c_row"), column)
+                    finish(e, tile, sums, result, form.epilogue, bias, columns, mask)
+                with otherwise:
+                    for at, value, inside in self.places(tile, partial, sums, mask):
+                        e.store(value, at, inside)
+        return function
+
+    def places(
+        self, tile: Tile, partial: Matrix, sums: list[Value], mask: Value
+    ) -> Iterator[tuple[Value, Value, Value | None]]:
+        """Where each register of sums is kept between blocks of the inner dimension."""
+        for index, value in enumerate(sums):
+            r, v = divmod(index, tile.vectors)
+            at = partial.moved(self.e, r, v * lanes(self.dtype)).at
+            yield at, value, mask if v == tile.vectors - 1 else None
+
+    def added(
+        self, tile: Tile, sums: list[Value], partial: Matrix, mask: Value, first: Value
+    ) -> list[Value]:
+        """`sums` and those of the blocks before, unless this is the first."""
+        e = self.e
+        add = e.b.fadd if self.dtype.kind == "float" else e.b.add
+        with e.branch(e.b.icmp_signed("==", first, e.const(I64, 0)), sums) as more:
+            more.next(*(
+                add(e.load(at, value.type, inside), value)
+                for at, value, inside in self.places(tile, partial, sums, mask)
+            ))  # fmt: skip
+        return more.values
+
+    def packer(self, name: str, how: str) -> Value:
+        """A subroutine that packs one panel."""
+        e = self.e
+        with e.subroutine(name, POINTER, I64, I64, I64, I64, POINTER, I64) as function:
+            _, at, line, step, valid, steps, to, width = function.args
+            size = self.dtype.size
+            source = Matrix(at, size if how == "v" else line, size if how == "t" else step)
+            pack(e, self.dtype, how, Lines(source, valid, steps), to, width)
+        return function
+
+    def share(self, total: str, split: int) -> tuple[Value, Value]:
+        """The part's range of what the word `total` counts, all of it if something else is
+        divided."""
+        e, b = self.e, self.b
+        count = e.word(total)
+        mine = b.icmp_signed("==", e.word("split"), e.const(I64, split))
+        low = b.sdiv(b.mul(count, e.part), e.parts)
+        high = b.sdiv(b.mul(count, b.add(e.part, e.const(I64, 1))), e.parts)
+        return b.select(mine, low, e.const(I64, 0)), b.select(mine, high, count)
+
+    def batch(self, index: Value) -> None:
+        """One matrix product of the batch."""
+        e, b = self.e, self.b
+        names = ["a", "b", "c"] + (["bias"] if self.form.epilogue.bias else [])
+        pointers = [e.pointer(name) for name in names]
+        with e.loop(0, e.word("rank"), carry=[index, *pointers]) as d:
+            rest, extent = d.values[0], e.word("dims", d.index)
+            here = b.srem(rest, extent)
+            moved = [
+                e.offset(p, b.mul(here, e.word(f"{name}_s", d.index)))
+                for name, p in zip(names, d.values[1:], strict=True)
+            ]
+            d.next(b.sdiv(rest, extent), *moved)
+        at = dict(zip(names, d.values[1:], strict=True))
+        self.a = Matrix(at["a"], e.word("a_row"), e.word("a_col"))
+        self.right = Matrix(at["b"], e.word("b_row"), e.word("b_col"))
+        self.c = Matrix(at["c"], e.word("c_row"), e.word("c_col"))
+        self.bias = Matrix(at.get("bias", at["c"]), e.word("bias_row"), self.form.bias_step)
+        self.blocks()
+
+    def blocks(self) -> None:
+        """Blocks of columns, of the inner dimension, of rows."""
+        e, b = self.e, self.b
+        rows, columns = self.share("row_tiles", BY_ROWS), self.share("col_tiles", BY_COLUMNS)
+        with e.loop(*rows, e.word("band")) as band:
+            end = self.smaller(b.add(band.index, e.word("band")), rows[1])
+            self.band((band.index, end), columns)
+
+    def band(self, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+        """Some rows of a product: as many as partial sums are kept for."""
+        e, b = self.e, self.b
+        self.band_row = self.row(rows[0])
+        k, depth = e.word("k"), e.word("depth")
+        end_k = e.intrinsic("llvm.smax", I64, k, e.const(I64, 1))
+        with e.loop(*columns, e.word("block_cols")) as jb:
+            j_end = self.smaller(b.add(jb.index, e.word("block_cols")), columns[1])
+            with e.loop(0, end_k, depth) as inner:
+                steps = self.smaller(depth, b.sub(k, inner.index))
+                if self.form.packs_right:
+                    self.pack_columns(jb.index, j_end, inner.index, steps)
+                with e.loop(*rows, e.word("block_rows")) as ib:
+                    i_end = self.smaller(b.add(ib.index, e.word("block_rows")), rows[1])
+                    if self.form.packs_left:
+                        self.pack_rows(ib.index, i_end, inner.index, steps)
+                    self.block((ib.index, i_end), (jb.index, j_end), inner.index, steps)
+
+    def smaller(self, x: Value, y: Value) -> Value:
+        return self.e.intrinsic("llvm.smin", I64, x, y)
+
+    def begin(self, tile: Value, word: str, size: int) -> Value:
+        """Where tile number `tile` begins, in rows or vectors: the first ones are larger by 1."""
+        e, b = self.e, self.b
+        return b.add(b.mul(tile, e.const(I64, size - 1)), self.smaller(tile, e.word(word)))
+
+    def row(self, tile: Value) -> Value:
+        return self.begin(tile, "tall", self.form.height)
+
+    def column(self, tile: Value) -> Value:
+        vectors = self.begin(tile, "wide", self.form.vectors)
+        return self.b.mul(vectors, self.e.const(I64, lanes(self.dtype)))
+
+    def scratch(self, name: str) -> Value:
+        """The part's own piece of a scratch area."""
+        e = self.e
+        return e.offset(e.pointer(name), e.b.mul(e.part, e.word(f"{name}_part")))
+
+    def panel(self, name: str, lines: Value, steps: Value) -> Value:
+        """The panel that begins `lines` lines into the packed block `name`."""
+        size = sum_size(self.dtype)
+        return self.e.offset(self.scratch(name), scaled(self.e, self.b.mul(lines, steps), size))
+
+    def pack_rows(self, start: Value, end: Value, inner: Value, steps: Value) -> None:
+        e, b = self.e, self.b
+        first = self.row(start)
+        with e.loop(start, end) as tile:
+            row = self.row(tile.index)
+            width = b.sub(self.row(b.add(tile.index, e.const(I64, 1))), row)
+            at = self.a.moved(e, row, inner)
+            to = self.panel("left", b.sub(row, first), steps)
+            e.call(self.pack_left, at.at, at.row, at.column, width, steps, to, width)
+
+    def pack_columns(self, start: Value, end: Value, inner: Value, steps: Value) -> None:
+        e, b = self.e, self.b
+        first = self.column(start)
+        with e.loop(start, end) as tile:
+            column = self.column(tile.index)
+            width = b.sub(self.column(b.add(tile.index, e.const(I64, 1))), column)
+            at = self.right.moved(e, inner, column)
+            to = self.panel("right", b.sub(column, first), steps)
+            valid = self.smaller(width, b.sub(e.word("n"), column))
+            e.call(self.pack_right, at.at, at.column, at.row, valid, steps, to, width)
+
+    def block(
+        self, rows: tuple[Value, Value], columns: tuple[Value, Value], inner: Value, steps: Value
+    ) -> None:
+        """All tiles of one block."""
+        e, b, form = self.e, self.b, self.form
+        one = e.const(I64, 1)
+        top, side = self.row(rows[0]), self.column(columns[0])
+        first = b.and_(
+            b.icmp_signed("==", inner, e.const(I64, 0)),
+            b.icmp_signed("==", e.word("accumulate"), e.const(I64, 0)),
+        )
+        last = b.icmp_signed(">=", b.add(inner, steps), e.word("k"))
+        ends = [b.zext(flag, I64) for flag in (first, last)]
+        with e.loop(*columns) as j:
+            column = self.column(j.index)
+            across = b.sub(self.column(b.add(j.index, one)), column)
+            right = self.right.moved(e, inner, column).at
+            if form.packs_right:
+                right = self.panel("right", b.sub(column, side), steps)
+            free = self.smaller(across, b.sub(e.word("n"), column))
+            with e.loop(*rows) as i:
+                row = self.row(i.index)
+                down = b.sub(self.row(b.add(i.index, one)), row)
+                left = self.a.moved(e, row, inner).at
+                if form.packs_left:
+                    left = self.panel("left", b.sub(row, top), steps)
+                c = self.c.moved(e, row, column).at
+                sums = c
+                if not form.direct:
+                    sums = Matrix(self.scratch("sums"), e.word("sums_row"), sum_size(self.dtype))
+                    down_band = b.sub(row, self.band_row)
+                    sums = sums.moved(e, down_band, b.sub(column, side)).at
+                bias = self.bias.moved(e, row, column).at
+                self.choose((down, across), (left, right, c, sums, bias, steps, free, *ends))
+
+    def choose(self, shape: tuple[Value, Value], arguments: tuple[Value, ...]) -> None:
+        """Call the tile of this height and width."""
+        e, b, form = self.e, self.b, self.form
+        for (height, vectors), tile in self.tiles.items():
+            same = b.and_(
+                b.icmp_signed("==", shape[0], e.const(I64, height)),
+                b.icmp_signed("==", shape[1], e.const(I64, vectors * lanes(form.dtype))),
+            )
+            with b.if_then(same):
+                e.call(tile, *arguments)
