@@ -34,9 +34,10 @@ lint: $(VENV)/.dev  ## check format, style and types
 fuzz: $(VENV)/.dev  ## look for guests that crash or hang the host, for a minute
 	@$(BIN)/python -m tests.safety.campaign 60
 
-bench: $(VENV)/.run  ## measure the CPU engine and the time to the prompt
+bench: $(VENV)/.dev  ## measure the CPU engine, the time to the prompt, tensor instructions
 	@$(BIN)/aios bench cpu
 	@$(BIN)/aios bench start
+	@$(BIN)/aios bench tensor
 
 docs: $(VENV)/.run  ## regenerate what is derived from declarations
 	@$(BIN)/python -m emu.isa.docs > docs/isa.md

@@ -75,10 +75,11 @@ class Roof:
         self.work = step.work * copies * self._iterations
         """Operations or bytes of one run."""
 
-    def run(self) -> float:
-        """Wall time of one run, in seconds."""
+    def run(self, times: int = 1) -> float:
+        """Run so often; the wall time of that, in seconds."""
         start = time.perf_counter()
-        self._call(*self._places, self._iterations)
+        for _ in range(times):
+            self._call(*self._places, self._iterations)
         return time.perf_counter() - start
 
     def rate(self, seconds: float = 0.02) -> float:

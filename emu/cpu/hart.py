@@ -1,7 +1,8 @@
 """The hart: its state, its view of memory, its traps and interrupts. Both engines execute on it.
 
-`state` is the block that emitted code shares, `csr` the control registers, `tr` the tensor
-registers. The machine drives a hart through an engine's `run` and looks at it when that returns:
+`state` is the block that emitted code shares, `csr` the control registers, `tr` a view of the
+tensor registers in the block. The machine drives a hart through an engine's `run` and looks at it
+when that returns:
 
 * `attention` asks an engine to return at once; anybody may set it (a device, a CSR write that lets
   an interrupt through, WFI, a request to stop);
@@ -13,7 +14,8 @@ registers. The machine drives a hart through an engine's `run` and looks at it w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from emu.bus import Bus, BusFault
 from emu.cpu import mmu, traps
@@ -22,6 +24,10 @@ from emu.cpu.pmp import Pmp
 from emu.cpu.state import Exit, State
 from emu.cpu.traps import M_MODE, Interrupt, Trap
 from emu.memory import Memory
+
+if TYPE_CHECKING:
+    from emu.cpu.tensor.registers import Registers
+    from emu.cpu.tensor.unit.unit import TensorUnit
 
 _PAGE = 1 << mmu.PAGE_BITS
 _OFFSET = _PAGE - 1
@@ -51,6 +57,8 @@ class Hart:
         self.on_trap: Callable[[int, int, int, int], None] | None = None
         """Told of every trap taken: cause (bit 63 for interrupts), tval, pc, handler."""
         self.breakpoints: set[int] = set()
+        self.tensor_unit: TensorUnit | None = None
+        """What executes tensor instructions natively, once an engine has made it."""
         self.reset()
 
     def reset(self, pc: int = 0) -> None:
@@ -68,10 +76,8 @@ class Hart:
         self.lines = 0
         self.waiting = False
         self.attention = False
-        self.stall_ps = 0
         self.tcause = 0
         self.toperand = 0
-        self._tr: Any = None
         self.flush_translations()
         self.fence_i()
 
@@ -83,13 +89,20 @@ class Hart:
         return self.state.instret
 
     @property
-    def tr(self) -> Any:
-        """The tensor registers tr0 to tr15, as `emu.cpu.tensor` defines them."""
-        if self._tr is None:
-            from emu.cpu.tensor import registers  # the engine compiles code: most runs need none
+    def stall_ps(self) -> int:
+        """Picoseconds for which instructions took longer than their one cycle."""
+        return self.state.stall_ps
 
-            self._tr = registers()
-        return self._tr
+    @stall_ps.setter
+    def stall_ps(self, value: int) -> None:
+        self.state.stall_ps = value
+
+    @cached_property
+    def tr(self) -> Registers:
+        """The tensor registers tr0 to tr15: copies to read, to be assigned back when changed."""
+        from emu.cpu.tensor.registers import Registers  # most runs need none
+
+        return Registers(self.state.tr)
 
     def csr_read(self, number: int) -> int:
         """A CSR's value without permission checks, for debuggers and tests; KeyError if absent."""

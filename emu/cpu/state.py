@@ -15,6 +15,12 @@ low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must 
 * SFENCE.VMA and every write of a PMP register call `flush_tlb`, which abandons all contexts;
 * bare and machine-mode addresses go through the buffers like any other.
 
+`load_runs` and `store_runs` hold the same knowledge in larger pieces, for operands of tensor
+instructions: runs of whole pages that lie one behind the other in RAM, with the context in force.
+Python enters them in turn, in no order. `load_extents` and `store_extents` are copies that emitted
+code makes for itself, direct mapped by the page of an operand's first byte (`vpn % EXTENTS`). The
+rules above hold for every page of a run.
+
 **Decoded code.** The native engine keeps decoded instructions for the physical pages it has
 executed. Stores do not look there: RISC-V promises nothing before FENCE.I, which calls
 `flush_code`. So does whoever changes code behind the hart's back (a debugger, a loader). It starts
@@ -33,6 +39,8 @@ PAGE_SIZE = 4096
 TLB_ENTRIES = 1024
 CONTEXTS = PAGE_SIZE  # as many as the low bits of a tag can tell apart
 WORD = 8
+EXTENTS, RUNS = 256, 32
+TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
 X_SINK = 32
 """The register number that native code writes in place of x0 (it is the word behind x31)."""
@@ -131,15 +139,22 @@ class State(_Layout):
     budget = Word("Instructions that emitted code may still retire; it returns at 0.")
     exit_code = Word("Why emitted code returned, an `Exit`.")
     exit_info = Word("The virtual address that missed in a translation buffer.")
+    stall_ps = Word("Picoseconds for which instructions took longer than their one cycle.")
+    tr = Words(TENSOR_REGISTERS * DESCRIPTOR_WORDS, "Tensor registers, as descriptors in memory.")
     ram_base = Word("Physical address of the first byte of RAM.")
     ram_size = Word("Size of RAM in bytes.")
     ram_host = Word("Host address of the first byte of RAM.")
+    tensor_unit = Word("Host address of what native tensor instructions need; 0: there are none.")
     fetch_context = Word("Low 12 bits of the tags in `fetch_tlb` that may hit now.")
     data_context = Word("Low 12 bits of the tags in `load_tlb` and `store_tlb` that may hit now.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
     fetch_tlb = Words(4 * TLB_ENTRIES, "tag | record address - 8 * pc | host address - pc | 0")
     load_tlb = Words(2 * TLB_ENTRIES, "tag | host address - virtual address")
     store_tlb = Words(2 * TLB_ENTRIES, "tag | host address - virtual address")
+    load_extents = Words(4 * EXTENTS, "context | start | bytes | host address - virtual address")
+    store_extents = Words(4 * EXTENTS, "context | start | bytes | host address - virtual address")
+    load_runs = Words(4 * RUNS, "as in load_extents")
+    store_runs = Words(4 * RUNS, "as in store_extents")
 
     def __init__(self) -> None:
         self._block = mmap.mmap(-1, self.total * WORD)

@@ -6,22 +6,50 @@ import argparse
 import importlib
 from pathlib import Path
 
-NAME = "bench"
-HELP = "measure the machine: cpu (instructions a second), start (time to the prompt)"
+from emu.errors import AiosError
 
-BENCHMARKS = ("cpu", "start")
+NAME = "bench"
+HELP = (
+    "measure the machine: cpu (instructions a second), start (time to the prompt), "
+    "tensor (tensor instructions against other engines)"
+)
+
+BENCHMARKS = ("cpu", "start", "tensor")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, and where the figures go."""
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
+    parser.add_argument("--quick", action="store_true", help="tensor: less time for each row")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="PATTERN",
+        help="tensor: rows that contain or match this (* ? [])",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and show."""
+    """Measure and show. 1 when the machine computed something wrong."""
+    if args.benchmark == "tensor":
+        return _tensor(args)
+    if args.quick or args.only:
+        raise AiosError("--quick and --only are for `aios bench tensor`.")
     report = importlib.import_module(f"bench.{args.benchmark}").measure()
     print(report.table())
     if args.json:
         report.write(args.json)
     return 0
+
+
+def _tensor(args: argparse.Namespace) -> int:
+    """It prints while it measures, for it takes minutes."""
+    from bench import tensor
+
+    report = tensor.measure(
+        quick=args.quick, only=args.only, show=lambda line: print(line, flush=True)
+    )
+    if args.json:
+        report.write(args.json)
+    return int(report.failed)

@@ -17,7 +17,7 @@ from emu.cpu.hart import Hart
 from emu.cpu.jit import Code, compile_cached, source_key
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.reference import ReferenceEngine
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Exit
+from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Dirty, Exit
 from emu.cpu.traps import Trap
 
 SLICE = 20_000_000
@@ -92,7 +92,18 @@ class NativeEngine:
         self._reference.execute_one()
         if why in (Exit.LOAD_MISS, Exit.STORE_MISS) and state.instret != retired:
             self._map(state.exit_info, is_store=why == Exit.STORE_MISS)
+        self._see_to_tensors()
         return done + 1
+
+    def _see_to_tensors(self) -> None:
+        """Have the tensor unit from the first tensor instruction on, and no key left behind."""
+        unit = self.hart.tensor_unit
+        if unit is not None:
+            unit.forget_miss()
+        elif self._state.xs == Dirty.DIRTY:
+            from emu.cpu.tensor.unit.unit import TensorUnit  # most programs need none
+
+            self.hart.tensor_unit = TensorUnit(self.hart)
 
     def _enter_page(self, vaddr: int) -> bool:
         """Enter the page of `vaddr` in the fetch buffer; False when the reference engine must fetch

@@ -45,6 +45,7 @@ class Frame:
     after: list[Callable[[], None]] = field(default_factory=list)
     jump: ir.Value | None = None
     branch: tuple[ir.Value, ir.Value] | None = None
+    pause: ir.Value | None = None
     _slow: ir.Block | None = None
     _operands: dict[str, ir.Value] = field(default_factory=dict)
 
@@ -153,12 +154,16 @@ class Frame:
         self._go(self.at(self.record, distance), target)
 
     def _go(self, record: ir.Value, pc: ir.Value) -> None:
-        """Count the instruction and go on inside the page, unless the budget is used up."""
+        """Count the instruction and go on inside the page, unless the budget is used up or the
+        instruction asks for a `pause`: the same exit, with budget left."""
         b = self.builder
         count = b.sub(self.count, i64(1))
         done = self.function.append_basic_block("done")
         more = self.function.append_basic_block("more")
-        b.cbranch(b.icmp_unsigned("==", count, i64(0)), done, more).set_weights([1, 100000])
+        ends = b.icmp_unsigned("==", count, i64(0))
+        if self.pause is not None:
+            ends = b.or_(ends, self.pause)
+        b.cbranch(ends, done, more).set_weights([1, 100000])
         b.position_at_end(done)
         self.call("exit_budget", record, pc, count)
         b.position_at_end(more)

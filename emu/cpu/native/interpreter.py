@@ -64,7 +64,8 @@ def number_handlers() -> dict[Instruction, int]:
 def is_native(instruction: Instruction) -> bool:
     """Whether there is a handler: system calls and most conversions are the reference engine's."""
     return not any(
-        step.op == "system" or (step.op == "fp" and step.args[0] not in NATIVE_FLOAT)
+        (step.op == "system" and step.args[0] != "tensor")
+        or (step.op == "fp" and step.args[0] not in NATIVE_FLOAT)
         for step in instruction.steps
     )
 

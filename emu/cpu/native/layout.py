@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from emu.cpu.state import PAGE_SIZE
+from emu.isa import TABLE
 
 RECORD_SIZE = 16
 """Bytes of a record: handler u16, rd u8, rs1 u8, rs2 u8, rs3 u8, rm u8, unused u8, imm i64."""
@@ -36,3 +37,37 @@ class Handler(IntEnum):
 
 
 FIRST_INSTRUCTION = len(Handler)
+
+
+class TensorCall(IntEnum):
+    """The functions that handlers of tensor instructions call: places in `State.tensor_unit`."""
+
+    LOAD = 0
+    STORE = 1
+    MOVE = 2
+    GET = 3
+    SET = 4
+    COMPUTE = 5
+
+
+TENSOR_CALLS = {
+    "tld": TensorCall.LOAD, "tst": TensorCall.STORE, "tmv": TensorCall.MOVE,
+    "tget": TensorCall.GET, "tset": TensorCall.SET,
+}  # fmt: skip
+"""The function of a mnemonic, COMPUTE for all others."""
+
+TENSOR_NUMBERS = {
+    i.mnemonic: number
+    for number, i in enumerate(i for i in TABLE.values() if i.extension == "xaitensor")
+}
+"""A number for every tensor instruction, by which emitted code tells them apart."""
+
+
+class Done(IntEnum):
+    """What such a function says. In every case but RETIRED and PAUSE it has had no effect."""
+
+    RETIRED = 0
+    SLOW = 1  # the reference engine executes it
+    LOAD_MISS = 2  # so does it here, but the page is then worth entering in the load buffer,
+    STORE_MISS = 3  # or in the store buffer
+    PAUSE = 4  # retired, and Python should look around: much host time may have passed

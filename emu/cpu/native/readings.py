@@ -13,7 +13,8 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from emu.cpu.native.floating import emit_fp
-from emu.cpu.native.handler import BIT, LONG, Frame, i64, width_of
+from emu.cpu.native.handler import BIT, Frame, i64, width_of
+from emu.cpu.native.tensor import emit_tensor
 from emu.cpu.state import Dirty, Exit
 from emu.isa.graph import OPS, Arg, Node
 
@@ -217,9 +218,8 @@ def _trap_if(frame: Frame, node: Node) -> None:
 
 
 def _system(frame: Frame, node: Node) -> ir.Value:
-    """Always the reference engine's; an instruction with such a step has no native handler."""
-    frame.bail_if(ir.Constant(BIT, 1))
-    return ir.Constant(LONG, 0)
+    """Only tensor instructions get here: others with such a step have no native handler."""
+    return emit_tensor(frame, str(node.args[1]), [(a, value(frame, a)) for a in node.args[2:]])
 
 
 # Memory

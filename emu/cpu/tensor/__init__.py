@@ -8,6 +8,7 @@ elementwise gemm conv pool reduce softmax gather      the schedules (`axes`: fol
 expr, semantics                  what elementwise instructions mean
 vectors, functions, emit         meaning to LLVM vector code
 kernels, timing                  compiled code, and what an instruction costs
+registers, unit, threads         where descriptors lie; issuing without Python; sharing the work
 """
 
 from emu.cpu.tensor.descriptor import registers

@@ -16,6 +16,16 @@ _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 
 3.11 lacks the flag's name.)"""
 
 
+def reserved(size: int) -> mmap.mmap:
+    """Host memory that costs nothing until it is touched."""
+    try:
+        return mmap.mmap(-1, size, flags=_FLAGS)
+    except OSError as error:
+        raise AiosError(
+            f"The host cannot give {size >> 20} MiB for a tensor instruction ({error})."
+        ) from error
+
+
 class Arena:
     """Memory that `clear` takes back, all at once."""
 
@@ -38,12 +48,7 @@ class Arena:
         return address
 
     def _grow(self, size: int) -> None:
-        try:
-            self._chunks.append(mmap.mmap(-1, max(size, _CHUNK), flags=_FLAGS))
-        except OSError as error:
-            raise AiosError(
-                f"The host cannot give {size >> 20} MiB for a tensor instruction ({error})."
-            ) from error
+        self._chunks.append(reserved(max(size, _CHUNK)))
         self._used = 0
 
     def clear(self) -> None:

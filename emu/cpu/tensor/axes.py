@@ -7,30 +7,81 @@ row       the fastest folded dimension is adjacent in memory: vectors lie along 
 column    the fastest kept dimension is adjacent in both tensors: vectors lie across results
 element   neither: one element at a time
 
+`visit` walks over a part's share of the kept indices and `sweep` along the elements of one line.
 Vectors have `VECTOR` bytes on every host (LLVM splits them where registers are shorter), so a fold
-combines in one order everywhere and its result does not depend on the machine it is computed on.
+combines in one order everywhere and its result does not depend on the machine it is computed on,
+nor on the number of parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
-from emu.cpu.tensor.descriptor import View
+from emu.cpu.tensor.descriptor import Address, View
 from emu.cpu.tensor.elementwise import schedule
-from emu.cpu.tensor.emit import I32, Emitter, Value, lanes_of, vector
+from emu.cpu.tensor.emit import I32, I64, POINTER, Emitter, Value, lanes_of, vector
 from emu.cpu.tensor.kernels import Word
 
 VECTOR = 64
-WORDS = "p0 p1 rank dims:8 s0:8 s1:8 m n step folds extents:8 steps:8"
-"""Parameters of every kernel of this kind: the destination p0 and source p1; the walk over kept
-indices (rank, dims, strides s0 and s1); m, the columns; n and step, the fastest folded dimension;
-the walk over the other folded indices (folds, extents, steps)."""
+UNROLL = 4
+"""Vectors, each with accumulators of its own, in an iteration of `sweep`."""
+WORDS = "p0 p1 lines rank dims:8 s0:8 s1:8 m n step folds extents:8 steps:8"
+"""Parameters of every kernel of this kind: see `Lines`."""
 
 
-def split(destination: View, source: View, axes: Sequence[int]) -> tuple[str, dict[str, Word]]:
-    """The layout and the values of `WORDS` for folding `axes` of `source`.
+@dataclass(frozen=True)
+class Lines:
+    """How to visit a source line by line. Lists begin with the fastest dimension."""
+
+    layout: str
+    to: Address
+    source: Address
+    dims: list[int]
+    """Extents of the kept dimensions, with the strides of destination and source. In the layout
+    `column` without the fastest, the columns."""
+    to_steps: list[int]
+    source_steps: list[int]
+    columns: int
+    n: int
+    """Elements along the fastest folded dimension, and how far apart they are."""
+    step: int
+    extents: list[int]
+    """Of the other folded dimensions."""
+    steps: list[int]
+
+    @property
+    def count(self) -> int:
+        """How many indices the walk over the kept dimensions visits."""
+        return math.prod(self.dims)
+
+    def words(self) -> dict[str, Word]:
+        """The values of `WORDS`."""
+        return {
+            "p0": self.to, "p1": self.source, "lines": self.count, "rank": len(self.dims),
+            "dims": self.dims, "s0": self.to_steps, "s1": self.source_steps, "m": self.columns,
+            "n": self.n, "step": self.step, "folds": len(self.extents), "extents": self.extents,
+            "steps": self.steps,
+        }  # fmt: skip
+
+    def cut(self, pieces: int, to_step: int, source_step: int) -> Lines:
+        """With a dimension of `pieces` before the others, unless it is just one."""
+        if pieces == 1:
+            return self
+        return replace(
+            self,
+            dims=[pieces, *self.dims],
+            to_steps=[to_step, *self.to_steps],
+            source_steps=[source_step, *self.source_steps],
+        )
+
+
+def split(destination: View, source: View, axes: Sequence[int]) -> Lines:
+    """How to fold `axes` of `source`.
 
     `destination` has the source's rank; its extents along `axes` do not matter.
     """
@@ -39,18 +90,15 @@ def split(destination: View, source: View, axes: Sequence[int]) -> tuple[str, di
     extents, (steps,) = schedule([source.permuted(tuple(axes))])
     if source.count == 0:
         extents, steps = [0], [0]
-    layout = "element"
+    layout, first = "element", 0
     if steps[0] == source.dtype.size and extents[0] > 1:
         layout = "row"
     elif (to[0], back[0]) == (destination.dtype.size, source.dtype.size) and dims[0] > 1:
-        layout = "column"
-    first = 1 if layout == "column" else 0
-    return layout, {
-        "p0": destination.address, "p1": source.address,
-        "rank": len(dims) - first, "dims": dims[first:], "s0": to[first:], "s1": back[first:],
-        "m": dims[0], "n": extents[0], "step": steps[0],
-        "folds": len(extents) - 1, "extents": extents[1:], "steps": steps[1:],
-    }  # fmt: skip
+        layout, first = "column", 1
+    return Lines(
+        layout, destination.address, source.address, dims[first:], to[first:], back[first:],
+        dims[0] if first else 1, extents[0], steps[0], extents[1:], steps[1:],
+    )  # fmt: skip
 
 
 def expanded(view: View, rank: int, axes: Sequence[int]) -> View:
@@ -106,3 +154,118 @@ def across(e: Emitter, value: Value, combine: Callable[[Value, Value], Value]) -
 def blank(e: Emitter, value: Value, mask: Value | None, filler: Value) -> Value:
     """`value` with `filler` in the lanes outside `mask`."""
     return value if mask is None else e.b.select(mask, value, filler)
+
+
+def share(e: Emitter, total: Value) -> tuple[Value, Value]:
+    """The part of 0 to `total` that belongs to the kernel's `part` of `parts`."""
+    first = e.b.sdiv(e.b.mul(total, e.part), e.parts)
+    following = e.b.add(e.part, e.const(I64, 1))
+    return first, e.b.sdiv(e.b.mul(total, following), e.parts)
+
+
+@contextmanager
+def visit(
+    e: Emitter, first: Value, end: Value, strides: Sequence[str], pointers: Sequence[Value]
+) -> Iterator[tuple[Value, list[Value]]]:
+    """Visit the kept indices `first` to `end` - 1 (words rank and dims, dimension 0 the fastest);
+    the body sees the index and the pointers moved by `strides`."""
+    b, rank, counters = e.b, e.word("rank"), e.local(64)
+
+    def place(d: Value) -> Value:
+        return e.offset(counters, b.shl(d, e.const(I64, 3)))
+
+    with e.loop(0, rank, carry=[first, *pointers]) as start:
+        left, *moved = start.values
+        extent = e.word("dims", start.index)
+        quotient = b.sdiv(left, extent)
+        at = b.sub(left, b.mul(quotient, extent))
+        b.store(at, place(start.index), align=8)
+        steps = [b.mul(at, e.word(s, start.index)) for s in strides]
+        start.next(quotient, *map(e.offset, moved, steps))
+    with e.loop(first, end, carry=start.values[1:]) as line:
+        yield line.index, list(line.values)
+        line.next(*_advance(e, rank, place, strides, line.values))
+
+
+def _advance(
+    e: Emitter,
+    rank: Value,
+    place: Callable[[Value], Value],
+    strides: Sequence[str],
+    pointers: Sequence[Value],
+) -> list[Value]:
+    """One step in the first dimension that has one left; those before it begin again."""
+    b, zero, one = e.b, e.const(I64, 0), e.const(I64, 1)
+    before = b.block
+    head, step, wrap, after = (
+        e.function.append_basic_block(n) for n in ("carry", "step", "wrap", "moved")
+    )
+    b.branch(head)
+    b.position_at_end(head)
+    d, moving = b.phi(I64), [b.phi(POINTER) for _ in pointers]
+    b.cbranch(b.icmp_signed("<", d, rank), step, after)
+    b.position_at_end(step)
+    count, extent = b.add(b.load(place(d), typ=I64, align=8), one), e.word("dims", d)
+    by = [e.word(s, d) for s in strides]
+    stepped = [e.offset(p, s) for p, s in zip(moving, by, strict=True)]
+    b.store(count, place(d), align=8)
+    b.cbranch(b.icmp_signed("<", count, extent), after, wrap)
+    b.position_at_end(wrap)
+    b.store(zero, place(d), align=8)
+    back = [e.offset(p, b.neg(b.mul(extent, s))) for p, s in zip(stepped, by, strict=True)]
+    following = b.add(d, one)
+    b.branch(head)
+    b.position_at_end(after)
+    result = [b.phi(POINTER) for _ in pointers]
+    d.add_incoming(zero, before)
+    d.add_incoming(following, wrap)
+    for phi, moved, old, new, wrapped in zip(result, moving, pointers, stepped, back, strict=True):
+        moved.add_incoming(old, before)
+        moved.add_incoming(wrapped, wrap)
+        phi.add_incoming(moved, head)
+        phi.add_incoming(new, step)
+    return result
+
+
+def sweep(
+    e: Emitter,
+    n: Value,
+    lanes: int,
+    start: Sequence[Value],
+    body: Callable[[Value, Value | None, Sequence[Value]], Sequence[Value]],
+    combine: Callable[[Value, Value], Value] | None = None,
+) -> list[Value]:
+    """Elements 0 to `n` by vectors: `body(index, mask, values)` gives the values carried on.
+
+    `UNROLL` vectors at a time, each with values of its own that begin as `start` (neutral) and are
+    combined pairwise; then the rest under a mask (with one lane there is none).
+    """
+    b, step, kinds = e.b, lanes * UNROLL, len(start)
+    whole = b.and_(n, e.const(I64, -step))
+    with e.loop(0, whole, step, carry=[*start] * UNROLL) as main:
+        values: list[Value] = []
+        for k in range(UNROLL):
+            index = b.add(main.index, e.const(I64, k * lanes))
+            values += body(index, None, main.values[k * kinds : (k + 1) * kinds])
+        main.next(*values)
+    values = main.values
+    while combine is not None and len(values) > kinds:
+        half = len(values) // 2
+        values = [combine(x, y) for x, y in zip(values[:half], values[half:], strict=True)]
+    with e.loop(whole, n, lanes, carry=values) as rest:
+        mask = e.mask_below(b.sub(n, rest.index), lanes) if lanes > 1 else None
+        rest.next(*body(rest.index, mask, rest.values))
+    return rest.values
+
+
+def each_vector(
+    e: Emitter, n: Value, lanes: int, body: Callable[[Value, Value | None], None]
+) -> None:
+    """Elements 0 to `n` by vectors: `body(index, mask)`, with a mask for the last if need be."""
+    b = e.b
+    whole = b.and_(n, e.const(I64, -lanes))
+    with e.loop(0, whole, lanes) as loop:
+        body(loop.index, None)
+    rest = b.sub(n, whole)
+    with b.if_then(b.icmp_signed(">", rest, e.const(I64, 0))):
+        body(whole, e.mask_below(rest, lanes))

@@ -1,268 +1,218 @@
-"""tconv: direct convolution over one to three spatial dimensions, nothing materialised.
+"""tconv: which schedule computes a convolution, and the operands in the form it wants.
 
-*Schedule.* A convolution with one tap, no stride and no padding is a matrix product. Any other, for
-an image, a group, a block of output channels and a row of output positions: one vector of
-positions times `_BLOCK` channels stays in registers while all input channels and all taps of the
-kernel pass by. A vector of input is loaded once per tap and serves every channel of the block.
-Taps outside the image are cut off by the limits of the loops in all dimensions but the last, where
-a mask does it, so padding is never written anywhere.
+Up to three spatial dimensions are computed as three with leading extents of 1. A convolution with
+one tap and no stride or padding reads its image in place; any other reads a copy with zeros for the
+padding, *split by stride*: element q * stride + r of a dimension is element q of phase r, so that
+what a tap finds for adjacent positions is adjacent whatever the stride.
 """
 
 from __future__ import annotations
 
-from itertools import product
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product as every_index
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
-from emu.cpu.tensor.descriptor import Address, View
-from emu.cpu.tensor.elementwise import run_copy
-from emu.cpu.tensor.emit import I32, Block, Emitter, Value, vector
-from emu.cpu.tensor.gemm import accumulator, lanes, multiply
-from emu.cpu.tensor.kernels import SCRATCH, kernel
-from emu.cpu.tensor.vectors import compute, storage, widen
+from emu.cpu.tensor.conv_gemm import BLOCK, Activation, Product, lanes, tile_for
+from emu.cpu.tensor.descriptor import DType, View, dense, dense_strides
+from emu.cpu.tensor.elementwise import run_copy, run_unary
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Word, kernel
+from emu.cpu.tensor.semantics import ACTIVATIONS, UNARY
+from emu.cpu.tensor.vectors import Arithmetic
 
-_PARAMETERS = Block(
-    "x w y out_d out_h out_w in_d in_h in_w channels taps_d taps_h taps_w blocks"
-    " images groups x_n x_g w_g y_n y_g x_c x_d x_h x_w w_o w_c w_d w_h w_w y_o y_d y_h"
-    " step_d step_h step_w gap_d gap_h gap_w pad_d pad_h pad_w"
-)
-_BLOCK = 8
-"""Output channels that share one load of input."""
+FUSED = ("trelu", "tleakyrelu", "tclip", "thardswish", "thardsigmoid")
+"""Activations that take few operations: done on registers. Others are a pass of their own."""
+_DEPTH = 512
+"""Steps of the inner dimension, about, for which columns are packed at a time."""
+_UNIT_BYTES = 1 << 18
+"""Of packed columns: a part of the second-level cache."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One spatial dimension: extents of image and result, and how the taps lie."""
+
+    size: int
+    out: int
+    taps: int
+    step: int
+    gap: int
+    pad: int
+
+    @property
+    def phases(self) -> int:
+        """Into how many phases the padded image is split."""
+        return self.step if self.taps > 1 else 1
+
+    @property
+    def line(self) -> int:
+        """Elements of one phase."""
+        return self.out + (self.taps - 1) * self.gap // self.step
+
+    def interior(self, phase: int) -> tuple[int, int, int]:
+        """Elements first to end of a phase come from the image; the first from index `origin`."""
+        first = max(0, -(-(self.pad - phase) // self.step))
+        end = min(self.line, (self.size - 1 + self.pad - phase) // self.step + 1)
+        return first, max(end, first), first * self.step + phase - self.pad
 
 
 def run_conv(
     destination: View, image: View, weights: View, bias: View | None, at: Attributes
 ) -> None:
-    """destination (n, o, spatial…) = image (n, c, spatial…) * weights (o, c / groups, taps…)."""
-    with accumulator(destination) as target:
-        if bias is None:
-            run_copy(target, _zero(target))
-        else:
-            spatial = destination.rank - 2
-            run_copy(target, View(bias.address, bias.dtype, bias.dims + (1,) * spatial,
-                                  bias.strides + (0,) * spatial))  # fmt: skip
-        if _is_pointwise(image, weights, at):
-            _multiply(target, image, weights, at.groups)
-        else:
-            outputs = weights.dims[0] // at.groups
-            whole = outputs - outputs % _BLOCK
-            _channels(target, image, weights, at, 0, whole, _BLOCK)
-            _channels(target, image, weights, at, whole, outputs - whole, 1)
+    """destination (n, o, spatial…) = image (n, c, spatial…) * weights (o, c / groups, taps…), plus
+    bias (o), and then the activation."""
+    mnemonic = ACTIVATIONS[at.activation]
+    fused = mnemonic if mnemonic in FUSED else None
+    result = destination
+    if not _is_dense(destination, 2):
+        result = _scratch(destination.dims, destination.dtype)
+    windows = _windows(destination, image, weights, at)
+    _multiply(_spatial(result), _spatial(image), _spatial(weights), bias, windows, at, fused)
+    if mnemonic is not None and fused is None:
+        run_unary(mnemonic, result, result, (at.alpha, at.beta))
+    if result is not destination:
+        run_copy(destination, result)
 
 
-def _is_pointwise(image: View, weights: View, at: Attributes) -> bool:
-    """Whether each position depends on itself alone: then the convolution is a matrix product."""
-    spatial = image.rank - 2
-    return (
-        all(taps == 1 for taps in weights.dims[2:])
-        and all(step == 1 for step in at.stride[:spatial])
-        and not any(at.pad_begin[:spatial] + at.pad_end[:spatial])
-        and weights.dims[0] // at.groups >= _BLOCK
+def _windows(y: View, x: View, w: View, at: Attributes) -> list[Window]:
+    spatial = x.rank - 2
+    own = [
+        Window(x.dims[d + 2], y.dims[d + 2], w.dims[d + 2], at.stride[d], at.dilation[d],
+               at.pad_begin[d])
+        for d in range(spatial)
+    ]  # fmt: skip
+    return [Window(1, 1, 1, 1, 1, 0)] * (SPATIAL_MAX - spatial) + own
+
+
+def _spatial(view: View) -> View:
+    """With three spatial dimensions, the leading ones of extent 1."""
+    lead = SPATIAL_MAX - (view.rank - 2)
+    return View(
+        view.address,
+        view.dtype,
+        view.dims[:2] + (1,) * lead + view.dims[2:],
+        view.strides[:2] + (0,) * lead + view.strides[2:],
     )
 
 
-def _multiply(target: View, image: View, weights: View, groups: int) -> None:
-    """target += weights @ image for every image and group, over rows of the last dimension; the
-    whole image is one row where its positions follow each other."""
-    y, x = _as_rows(target, image)
-    outputs, inputs = weights.dims[0] // groups, weights.dims[1]
-    for index in product(range(y.dims[0]), range(groups), *map(range, y.dims[2:-1])):
-        n, group, *row = index
-        c = _address(y, (n, group * outputs, *row))
-        b = _address(x, (n, group * inputs, *row))
-        a = weights.address + group * outputs * weights.strides[0]
-        multiply(
-            View(c, y.dtype, (outputs, y.dims[-1]), (y.strides[1], y.strides[-1])),
-            View(a, weights.dtype, (outputs, inputs), weights.strides[:2]),
-            View(b, x.dtype, (inputs, x.dims[-1]), (x.strides[1], x.strides[-1])),
-            accumulate=True,
+def _scratch(dims: tuple[int, ...], dtype: DType) -> View:
+    """A row-major tensor in scratch memory, with room behind it for a vector that starts in it."""
+    return dense(SCRATCH.take(math.prod(dims) * dtype.size + 128), dtype, dims)
+
+
+def _is_dense(view: View, first: int) -> bool:
+    """Whether the dimensions from `first` on are adjacent elements in row-major order."""
+    wanted = dense_strides(view.dims[first:], view.dtype.size)
+    return all(
+        n == 1 or s == t
+        for n, s, t in zip(view.dims[first:], view.strides[first:], wanted, strict=True)
+    )
+
+
+def _adjacent(view: View, first: int, dtype: DType) -> View:
+    """The view as `dtype`, its dimensions from `first` on row-major: itself, or a copy."""
+    if view.dtype is dtype and _is_dense(view, first):
+        return view
+    copy = _scratch(view.dims, dtype)
+    run_copy(copy, view)
+    return copy
+
+
+def zeros(view: View) -> None:
+    """Fill a tensor with zeros."""
+    cell = SCRATCH.take(8)
+    run = kernel("zero", Block("to"), lambda e: e.store(e.const(I64, 0), e.pointer("to")))
+    run(to=cell)
+    run_copy(view, View(cell, view.dtype, (1,), (0,)))
+
+
+def split(x: View, windows: Sequence[Window], dtype: DType) -> tuple[View, list[int]]:
+    """The padded image, split by stride: (n, c, three phases, three lines), as `dtype`."""
+    phases = [w.phases for w in windows]
+    dims = (*x.dims[:2], *phases, *(w.line for w in windows))
+    whole = _scratch(dims, dtype)
+    if any(w.interior(p)[1] - w.interior(p)[0] < w.line for w in windows for p in range(w.phases)):
+        zeros(whole)
+    for index in every_index(*map(range, phases)):
+        parts = [w.interior(p) for w, p in zip(windows, index, strict=True)]
+        extents = tuple(end - first for first, end, _ in parts)
+        if not all(extents):
+            continue
+        to, source = whole.address, x.address
+        for k, (first, _, origin) in enumerate(parts):
+            to += index[k] * whole.strides[2 + k] + first * whole.strides[5 + k]
+            source += origin * x.strides[2 + k]
+        steps = tuple(s * w.step for s, w in zip(x.strides[2:], windows, strict=True))
+        run_copy(
+            View(to, dtype, (*x.dims[:2], *extents), whole.strides[:2] + whole.strides[5:]),
+            View(source, x.dtype, (*x.dims[:2], *extents), x.strides[:2] + steps),
         )
+    return whole, phases
 
 
-def _address(view: View, index: tuple[int, ...]) -> Address:
-    """Where the element with this index is; trailing indices may be left out."""
-    return view.address + sum(i * s for i, s in zip(index, view.strides, strict=False))
-
-
-def _as_rows(*views: View) -> list[View]:
-    """Views of equal spatial dims with the last of these merged as far as all of them allow."""
-    merged = list(views)
-    while merged[0].rank > 3 and all(v.strides[-2] == v.dims[-1] * v.strides[-1] for v in merged):
-        merged = [
-            View(v.address, v.dtype, (*v.dims[:-2], v.dims[-2] * v.dims[-1]),
-                 (*v.strides[:-2], v.strides[-1]))
-            for v in merged
-        ]  # fmt: skip
-    return merged
-
-
-def _zero(like: View) -> View:
-    """A zero, stretched to the dims of `like`."""
-    address = SCRATCH.take(like.dtype.size)
-    cell = View(address, like.dtype, (1,), (like.dtype.size,))
-    kernel("zero", Block("to"), lambda e: e.store(e.const(vector(I32, 4), 0), e.pointer("to")))(
-        to=address
-    )
-    return cell
-
-
-def _channels(
-    y: View, x: View, w: View, at: Attributes, first: int, count: int, block: int
+def _multiply(
+    y: View,
+    x: View,
+    w: View,
+    bias: View | None,
+    windows: Sequence[Window],
+    at: Attributes,
+    fused: str | None,
 ) -> None:
-    """`count` output channels of every group from `first` on, `block` at a time; adds to what y
-    holds."""
-    if not count:
-        return
-    unit = x.strides[-1] == x.dtype.size and at.stride[x.rank - 3] == 1
-    outputs, inputs = w.dims[0] // at.groups, w.dims[1]
-    words = {"x": x.address, "w": w.address + first * w.strides[0]}
-    words |= {"y": y.address + first * y.strides[1], "images": x.dims[0], "groups": at.groups}
-    words |= {"x_n": x.strides[0], "y_n": y.strides[0], "x_g": inputs * x.strides[1]}
-    words |= {"w_g": outputs * w.strides[0], "y_g": outputs * y.strides[1]}
-    words |= {"blocks": count, "channels": inputs, "x_c": x.strides[1], "w_c": w.strides[1]}
-    words |= {"w_o": w.strides[0], "y_o": y.strides[1]}
-    missing = SPATIAL_MAX - (x.rank - 2)
-    for i, name in enumerate("dhw"):
-        real = i - missing
-        present = real >= 0
-        d = real + 2
-        words |= {
-            f"in_{name}": x.dims[d] if present else 1,
-            f"out_{name}": y.dims[d] if present else 1,
-            f"taps_{name}": w.dims[d] if present else 1,
-            f"x_{name}": x.strides[d] if present else 0,
-            f"w_{name}": w.strides[d] if present else 0,
-            f"step_{name}": at.stride[real] if present else 1,
-            f"gap_{name}": at.dilation[real] if present else 1,
-            f"pad_{name}": at.pad_begin[real] if present else 0,
-        }
-        if name != "w":
-            words[f"y_{name}"] = y.strides[d] if present else 0
-    name = f"tconv {x.dtype.name} {block} {'v' if unit else 'g'}"
-    kernel(name, _PARAMETERS, lambda e: _Writer(e, x, block, unit).write())(**words)
+    """The convolution as an implicit matrix product."""
+    wide, groups = y.dtype.compute, at.groups
+    outputs, channels = w.dims[0] // groups, w.dims[1]
+    taps = math.prod(w.dims[2:])
+    pointwise = taps == 1 and all(v.step == 1 and v.size == v.out and not v.pad for v in windows)
+    weights = _adjacent(w, 1, wide)
+    words: dict[str, Word] = {}
+    if pointwise:
+        image = _adjacent(x, 2, wide)
+    else:
+        image, _ = split(x, windows, wide)
+        words |= {"out_h": y.dims[3], "out_w": y.dims[4]}
+        words |= {"row_d": image.strides[5], "row_h": image.strides[6]}
+        words |= {"phase": image.strides[2:5], "line": image.strides[5:8]}
+    tile = tile_for(outputs)
+    lane, positions = lanes(y.dtype), math.prod(y.dims[2:])
+    block = channels if y.dtype is not wide else max(1, min(channels, _DEPTH // taps))
+    pieces = max(1, _UNIT_BYTES // (block * taps * lane * wide.size * tile.vectors))
+    vectors = min(pieces, -(-positions // (lane * tile.vectors))) * tile.vectors
+    panels = lane * wide.size * vectors * (block * taps + 1)
+    room = [-(-n // 64) * 64 for n in (taps * 8, vectors * lane * 16, panels)]
+    scratch = SCRATCH.take(THREADS_MAX * sum(room))
+    words |= {"table": scratch, "runs": scratch + room[0], "panels": scratch + room[0] + room[1]}
+    if bias is not None:
+        words |= {"bias": bias.address, "bias_o": bias.strides[0]}
+    kind = "taps" if not pointwise else "plane"
+    run = kernel(
+        f"tconv {kind} {y.dtype.name} {tile.rows}x{tile.vectors} {fused or 'linear'}",
+        BLOCK,
+        lambda e: Product(e, y.dtype, tile, not pointwise, _activation(y.dtype, fused)).write(),
+        parallel=True,
+    )
+    run(
+        x=image.address, w=weights.address, y=y.address, alpha=at.alpha, beta=at.beta,
+        images=x.dims[0], groups=groups, channels=channels, channel_block=block, outputs=outputs,
+        positions=positions, unit_vectors=vectors, private=sum(room),
+        x_n=image.strides[0], x_g=channels * image.strides[1], x_c=image.strides[1],
+        w_g=outputs * weights.strides[0], w_o=weights.strides[0],
+        y_n=y.strides[0], y_g=outputs * y.strides[1], y_o=y.strides[1],
+        taps=w.dims[2:], gap=[v.gap for v in windows], step=[v.step for v in windows],
+        **words,
+    )  # fmt: skip
 
 
-class _Writer:
-    """Writes the kernel for one element type, block and layout class of the input row."""
+def _activation(dtype: DType, mnemonic: str | None) -> Activation | None:
+    """What a fused activation does to a vector of results."""
+    if mnemonic is None:
+        return None
+    expr = UNARY[mnemonic].expr
 
-    def __init__(self, e: Emitter, x: View, block: int, unit: bool) -> None:
-        self.e, self.b, self.block, self.unit = e, e.b, block, unit
-        self.dtype = x.dtype
-        self.lanes = lanes(x.dtype)
-        self.type = vector(compute(x.dtype), self.lanes)
+    def act(e: Emitter, value: Value) -> Value:
+        params = [e.number(name, value.type) for name in ("alpha", "beta")]
+        return Arithmetic(e, dtype.compute).lower(expr, [value], params)
 
-    def word(self, name: str) -> Value:
-        return self.e.word(name)
-
-    def times(self, index: Value, name: str) -> Value:
-        """`index` times a parameter."""
-        return self.b.mul(index, self.word(name))
-
-    def write(self) -> None:
-        """Images and groups, then blocks of channels, then rows of positions."""
-        e = self.e
-        with e.loop(0, self.word("images")) as n, e.loop(0, self.word("groups")) as g:
-            self.image = self.moved(e.pointer("x"), (n.index, "x_n"), (g.index, "x_g"))
-            weights = self.moved(e.pointer("w"), (g.index, "w_g"))
-            result = self.moved(e.pointer("y"), (n.index, "y_n"), (g.index, "y_g"))
-            with e.loop(0, self.word("blocks"), self.block) as o:
-                w, y = self.moved(weights, (o.index, "w_o")), self.moved(result, (o.index, "y_o"))
-                self.rows(w, y)
-
-    def rows(self, w: Value, y: Value) -> None:
-        """All positions of one block of channels."""
-        e = self.e
-        with e.loop(0, self.word("out_d")) as d, e.loop(0, self.word("out_h")) as h:
-            row = self.moved(y, (d.index, "y_d"), (h.index, "y_h"))
-            with e.loop(0, self.word("out_w"), self.lanes) as position:
-                self.positions(w, row, (d.index, h.index, position.index))
-
-    def moved(self, pointer: Value, *steps: tuple[Value, str]) -> Value:
-        """`pointer` moved by indices times the strides of these names."""
-        for index, stride in steps:
-            pointer = self.e.offset(pointer, self.times(index, stride))
-        return pointer
-
-    def limits(self, name: str, index: Value) -> tuple[Value, Value, Value]:
-        """Along one dimension: the first tap inside the image, the one behind the last, and the
-        coordinate of tap 0."""
-        e, b = self.e, self.b
-        first = b.sub(self.times(index, f"step_{name}"), self.word(f"pad_{name}"))
-        gap, zero = self.word(f"gap_{name}"), e.const(first.type, 0)
-        below = b.sdiv(
-            b.sub(
-                b.sub(gap, e.const(gap.type, 1)), e.intrinsic("llvm.smin", first.type, first, zero)
-            ),
-            gap,
-        )
-        room = b.sub(b.add(b.sub(self.word(f"in_{name}"), first), gap), e.const(gap.type, 1))
-        room = e.intrinsic("llvm.smax", room.type, room, zero)
-        end = e.intrinsic("llvm.smin", gap.type, b.sdiv(room, gap), self.word(f"taps_{name}"))
-        return below, end, first
-
-    def positions(self, w: Value, row: Value, at: tuple[Value, Value, Value]) -> None:
-        """One vector of positions, starting at output coordinates `at`, of a block of channels."""
-        e, b = self.e, self.b
-        size = self.dtype.compute.size
-        inside = e.mask_below(b.sub(self.word("out_w"), at[2]), self.lanes)
-        places = [
-            e.offset(
-                e.offset(row, b.mul(at[2], e.const(at[2].type, size))),
-                b.mul(self.word("y_o"), e.const(at[2].type, j)),
-            )
-            for j in range(self.block)
-        ]
-        sums = [e.load(place, self.type, inside) for place in places]
-        depth, height = self.limits("d", at[0]), self.limits("h", at[1])
-        with e.loop(0, self.word("channels"), carry=sums) as c:
-            x = self.moved(self.image, (c.index, "x_c"))
-            v = e.offset(w, self.times(c.index, "w_c"))
-            with e.loop(depth[0], depth[1], carry=c.values) as kd:
-                x = e.offset(x, self.times(self.coordinate("d", depth[2], kd.index), "x_d"))
-                v = e.offset(v, self.times(kd.index, "w_d"))
-                with e.loop(height[0], height[1], carry=kd.values) as kh:
-                    x = e.offset(x, self.times(self.coordinate("h", height[2], kh.index), "x_h"))
-                    v = e.offset(v, self.times(kh.index, "w_h"))
-                    kh.next(*self.taps(x, v, at[2], inside, kh.values))
-                kd.next(*kh.values)
-            c.next(*kd.values)
-        for value, place in zip(c.values, places, strict=True):
-            e.store(value, place, inside)
-
-    def coordinate(self, name: str, first: Value, tap: Value) -> Value:
-        return self.b.add(first, self.times(tap, f"gap_{name}"))
-
-    def taps(
-        self, x: Value, w: Value, position: Value, inside: Value, sums: list[Value]
-    ) -> list[Value]:
-        """The taps along the last dimension; the new sums."""
-        e, b = self.e, self.b
-        i64 = position.type
-        steps = b.mul(e.iota(i64, self.lanes), e.splat(self.word("step_w"), self.lanes))
-        start = b.sub(self.times(position, "step_w"), self.word("pad_w"))
-        columns = b.add(e.splat(start, self.lanes), steps)
-        limit = e.splat(self.word("in_w"), self.lanes)
-        with e.loop(0, self.word("taps_w"), carry=sums) as kw:
-            shift = self.times(kw.index, "gap_w")
-            here = b.add(columns, e.splat(shift, self.lanes))
-            mask = b.and_(b.icmp_unsigned("<", here, limit), inside)
-            value = self.load(x, b.add(start, shift), here, mask)
-            weight = e.offset(w, self.times(kw.index, "w_w"))
-            following = []
-            for j, total in enumerate(kw.values):
-                place = e.offset(weight, b.mul(self.word("w_o"), e.const(i64, j)))
-                factor = widen(e, e.load(place, storage(self.dtype)), self.dtype)
-                following.append(e.fma(e.splat(factor, self.lanes), value, total))
-            kw.next(*following)
-        return list(kw.values)
-
-    def load(self, x: Value, first: Value, columns: Value, mask: Value) -> Value:
-        """The input at `columns` of the row `x`, zero outside `mask`."""
-        e, b = self.e, self.b
-        element = storage(self.dtype)
-        if self.unit:
-            place = e.offset(x, b.mul(first, e.const(first.type, self.dtype.size)))
-            value = e.load(place, vector(element, self.lanes), mask)
-        else:
-            offsets = b.mul(columns, e.splat(self.word("x_w"), self.lanes))
-            value = e.gather(x, offsets, element, mask)
-        return widen(e, value, self.dtype)
+    return act

@@ -17,7 +17,8 @@ from emu.cpu.tensor.faults import Cause, Operand, TensorFault
 from emu.cpu.tensor.limits import limit_operations
 from emu.cpu.tensor.operands import Hart, Resolved, apart, detach, resolve
 from emu.cpu.tensor.plan import REGIONS, SCRATCH_REGION, Place, Plan, planning
-from emu.cpu.tensor.timing import charge
+from emu.cpu.tensor.threads import is_large
+from emu.cpu.tensor.timing import duration
 
 DESTINATION = Operand.DESTINATION
 PLANS_MAX = 1 << 13
@@ -53,12 +54,16 @@ def perform(hart: Hart, work: Work) -> None:
     ARENA.clear()
     order = sorted(work.views, key=lambda operand: operand in work.written)
     reached = {o: resolve(hart, work.views[o], o, write=o in work.written) for o in order}
+    plan = _plan(work) if count else Plan()
     if count:
-        plan = _plan(work)
         plan.run(_bases(work, reached, plan))
         for operand in work.written:
             reached[operand].finish()
-    charge(hart, work.flops, work.bytes)
+    time = duration(hart, work.flops, work.bytes)
+    hart.stall_ps += time
+    unit = getattr(hart, "tensor_unit", None)
+    if unit is not None:
+        unit.learn(work, plan, reached, time)
 
 
 _plans: dict[Hashable, Plan] = {}
@@ -72,6 +77,7 @@ def _plan(work: Work) -> Plan:
     if plan is None:
         with planning() as plan:
             work.schedule({o: v.at(Place(o)) for o, v in work.views.items()})
+        plan.is_large = is_large(work.flops, work.bytes)
         if len(_plans) >= PLANS_MAX:
             _plans.clear()
         _plans[key] = plan

@@ -28,7 +28,8 @@ from emu.cpu.tensor.operands import (
     read_attributes,
 )  # fmt: skip
 from emu.cpu.tensor.pool import POOLS, run_pool
-from emu.cpu.tensor.reduce import FOLDS, SEARCHES, run_reduce, run_search
+from emu.cpu.tensor.reduce import FOLDS, run_reduce
+from emu.cpu.tensor.search import SEARCHES, run_search
 from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY, UNARY, Elementwise
 from emu.cpu.tensor.softmax import FLOPS as SOFTMAX_FLOPS
 from emu.cpu.tensor.softmax import LOGARITHMIC, run_softmax
@@ -160,7 +161,9 @@ def _get(call: Call) -> int:
 
 def _set(call: Call) -> int:
     register, value, number = call.operands
-    require(call.hart.tr[register].set(number, value), Cause.DESCRIPTOR, DESTINATION)
+    descriptor = call.hart.tr[register]
+    require(descriptor.set(number, value), Cause.DESCRIPTOR, DESTINATION)
+    call.hart.tr[register] = descriptor
     return 0
 
 
@@ -223,8 +226,7 @@ def _copy(call: Call) -> int:
 
 def _reduce(call: Call) -> int:
     destination, source = call.view(DESTINATION), call.view(FIRST)
-    supported = ("float",) if FOLDS[call.mnemonic].averages else ("float", "int")
-    require(source.dtype.kind in supported, Cause.DTYPE, FIRST)
+    require(source.dtype.kind in FOLDS[call.mnemonic].kinds, Cause.DTYPE, FIRST)
     require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
     attributes = call.attributes(2)
     axes = masked_axes(attributes.axes, source.rank)
@@ -278,7 +280,7 @@ def _softmax(call: Call) -> int:
 
 def _pool(call: Call) -> int:
     destination, source = call.view(DESTINATION), call.view(FIRST)
-    supported = ("float",) if POOLS[call.mnemonic].averages else ("float", "int")
+    supported = ("float",) if (call.mnemonic == "tavgpool") else ("float", "int")
     require(source.dtype.kind in supported, Cause.DTYPE, FIRST)
     require(2 < source.rank <= 2 + SPATIAL_MAX, Cause.RANK, FIRST)
     require(destination.dtype is source.dtype, Cause.DTYPE, DESTINATION)
@@ -395,11 +397,12 @@ def _conv(call: Call) -> int:
         run_conv(y, x, w, b, attributes)
 
     flops = 2 * destination.count * (weights.count // max(weights.dims[0], 1))
-    run, flops = _activated(call, destination, attributes, flops, convolve)
+    _, flops = _activated(call, destination, attributes, flops, convolve)
     starts = image.dims[0] * groups * math.prod(destination.dims[2:-1])
-    return call.compute(destination, [image, weights, bias], run, flops, starts=starts)
+    return call.compute(destination, [image, weights, bias], convolve, flops, starts=starts)
 
 
+_TABLE = {i.mnemonic for i in TABLE.values() if i.extension == "xaitensor"}
 _FAMILIES: dict[str, Callable[[Call], int]] = {
     "tld": _load,
     "tst": _store,
@@ -411,13 +414,12 @@ _FAMILIES: dict[str, Callable[[Call], int]] = {
     **dict.fromkeys(UNARY, _unary),
     "tgather": _gather,
     **dict.fromkeys(POOLS, _pool),
-    **dict.fromkeys(FOLDS, _reduce),
+    **dict.fromkeys(FOLDS.keys() & _TABLE, _reduce),
     **dict.fromkeys(SEARCHES, _search),
     **dict.fromkeys(LOGARITHMIC, _softmax),
     "tmatmul": _matmul,
     "tconv": _conv,
 }
 
-_TABLE = {i.mnemonic for i in TABLE.values() if i.extension == "xaitensor"}
 if unmatched := _TABLE ^ _FAMILIES.keys():
     raise TypeError(f"the instruction table and the tensor unit disagree about {sorted(unmatched)}")

@@ -37,6 +37,13 @@ class Ram(Protocol):
     def host_address(self) -> int: ...
 
 
+class Registers(Protocol):
+    """Tensor registers: what is read may be a copy, so a change is assigned."""
+
+    def __getitem__(self, index: int, /) -> Descriptor: ...
+    def __setitem__(self, index: int, value: Descriptor, /) -> None: ...
+
+
 class Hart(Protocol):
     """What tensor instructions ask of the hart that executes them."""
 
@@ -45,7 +52,7 @@ class Hart(Protocol):
     stall_ps: int
 
     @property
-    def tr(self) -> list[Descriptor]: ...
+    def tr(self) -> Registers: ...
 
     @property
     def memory(self) -> Ram: ...

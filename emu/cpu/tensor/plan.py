@@ -16,10 +16,14 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from emu.cpu.tensor.faults import Cause, Operand, TensorFault
 from emu.cpu.tensor.limits import SCRATCH_BYTES
+
+if TYPE_CHECKING:
+    from emu.cpu.tensor.unit.packed import PackedSteps
 
 SCRATCH_REGION = len(Operand)
 """The region behind the operands': host memory for the duration of the instruction."""
@@ -76,7 +80,16 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     scratch: int = 0
     """Bytes; a region that starts at a multiple of `ALIGNMENT`."""
+    is_large: bool = False
+    """Whether parallel steps are worth more than one thread."""
     _used: int = 0
+
+    @cached_property
+    def packed(self) -> PackedSteps:
+        """The steps as emitted code runs them; there must be no more to come."""
+        from emu.cpu.tensor.unit.packed import PackedSteps  # which knows plans
+
+        return PackedSteps(self)
 
     def take(self, size: int) -> Place:
         """A piece of scratch memory, content undefined. Raises TensorFault beyond the limit."""
@@ -98,13 +111,11 @@ class Plan:
         """Run every step; `bases` are host addresses by region. Raises TensorFault (INDEX) when a
         step that looks finds something wrong; such steps come before any that writes an operand.
         """
-        for step in self.steps:
-            words = array("q", step.words)
-            for index, region in step.holes:
-                words[index] += bases[region]
-            if step.kernel.run(words.buffer_info()[0], 0, 1):
-                assert step.blame is not None  # only steps that look may fail
-                raise TensorFault(Cause.INDEX, step.blame)
+        failed = self.packed.run(bases)
+        if failed:
+            blame = self.steps[failed - 1].blame
+            assert blame is not None  # only steps that look may fail
+            raise TensorFault(Cause.INDEX, blame)
 
 
 _making: list[Plan] = []

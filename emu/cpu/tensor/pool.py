@@ -21,6 +21,7 @@ from emu.cpu.tensor.axes import VECTOR, blank
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import schedule
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, vector
+from emu.cpu.tensor.expr import arg
 from emu.cpu.tensor.kernels import Word, kernel
 from emu.cpu.tensor.reduce import FOLDS, Fold, run_reduce
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
@@ -170,7 +171,7 @@ class _Pool:
                     wide.next(self.math.apply(self.fold.op, wide.values[0], value))
                 high.next(*wide.values)
             deep.next(*high.values)
-        if self.counted or not self.fold.averages:
+        if self.counted or self.fold.last == arg(0):
             return deep.values[0], none
         with e.loop(0, self._word("kernel", 2), carry=[none]) as counting:
             _, real = inside(counting.index)
@@ -220,7 +221,7 @@ class _Pool:
         mask: Value,
     ) -> None:
         e, b = self.e, self.e.b
-        if self.fold.averages:
+        if self.fold.last != arg(0):
             divisor = e.number("divisor", value.type)
             if not self.counted:
                 for first, end, _ in parts:

@@ -1,52 +1,73 @@
-"""Reductions: sum, mean, product, greatest and least over axes; index of the greatest and least.
+"""Reductions: sum, mean, product, norms, greatest and least over axes; logarithm of sums.
 
 Sums and products of floats are accumulated in f64 and rounded once, in vectors of several
 independent accumulators, so an f32 sum is as good as exact. Integers wrap. A NaN among the elements
-makes sum, product, greatest and least NaN, and is itself the greatest and the least element, as in
-NumPy. What nothing is reduced to is the operation's neutral element (a mean: NaN).
+makes every one of them NaN, as in NumPy. What nothing is reduced to is the operation's neutral
+element (a mean: NaN).
 
-Layouts (row, column, element) are those of `axes.py`.
+*Schedule.* Layouts (row, column, element) are those of `axes.py`. A row is swept with accumulators
+in registers. Columns are cut into strips whose accumulators stay in the first-level cache, while
+the rows of the source stream past, several at a time. Where there are fewer results than would
+occupy several threads, lines are cut into chunks of fixed size: one step folds each chunk, a second
+one the chunks' results.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from emu.cpu.tensor.axes import VECTOR, WORDS, across, blank, expanded, halves, split
-from emu.cpu.tensor.descriptor import F64, DType, View
-from emu.cpu.tensor.emit import (
-    I64,
-    Block,
-    Emitter,
-    Type,
-    Value,
-    bits_of,
-    is_float,
-    lanes_of,
-    vector,
+from emu.cpu.tensor.axes import (
+    UNROLL,
+    VECTOR,
+    WORDS,
+    Lines,
+    across,
+    blank,
+    each_vector,
+    expanded,
+    share,
+    split,
+    sweep,
+    visit,
 )  # fmt: skip
-from emu.cpu.tensor.kernels import kernel
+from emu.cpu.tensor.descriptor import BOOL, F64, U8, DType, View
+from emu.cpu.tensor.emit import I64, Block, Emitter, Type, Value, bits_of, is_float, vector
+from emu.cpu.tensor.expr import ALPHA, Expr, arg, call
+from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
-_BLOCK = Block(f"{WORDS} divisor")
-_UNROLL = 4
-"""Accumulators in the main loop: enough to hide the latency of an addition."""
+_BLOCK = Block(f"{WORDS} chunk chunks strips count")
+_STRIP = 1024
+"""Columns whose accumulators are held at a time."""
+_CHUNK = 1 << 15
+"""Elements that one result of the first step is made of, where a fold takes two steps."""
+_FEW = 16
+"""Results fewer than these are not enough to share among threads."""
+_X, _TOP = arg(0), arg(1)
 
 
 @dataclass(frozen=True)
 class Fold:
-    """An operation of the vocabulary, its neutral element, and whether floats go through f64."""
+    """What becomes of each element, how they combine, and what becomes of the total."""
 
     op: str
     neutral: float
-    wide: bool
-    averages: bool = False
+    wide: bool = True
+    """Whether floats are accumulated in f64."""
+    each: Expr = _X
+    last: Expr = _X
+    """Over the total and, as alpha, the number of elements."""
+    kinds: tuple[str, ...] = ("float", "int")
+    shifted: bool = False
+    """Whether the greatest element of a line is found first: it is the second operand of `each`
+    and `last`."""
 
     def accumulator(self, dtype: DType) -> DType:
         """The type that elements of `dtype` are accumulated in."""
+        if dtype is BOOL:
+            return U8
         return F64 if self.wide and dtype.kind == "float" else dtype.compute
 
     def start(self, e: Emitter, dtype: DType, type_: Type) -> Value:
@@ -58,201 +79,222 @@ class Fold:
         return e.const(type_, least if self.neutral < 0 else (1 << bits) - 1)
 
 
+_FLOAT = ("float",)
+_ALL = ("float", "int", "bool")
+_GREATEST = Fold("max", -math.inf, wide=False, kinds=_ALL)
 FOLDS = {
-    "tsum": Fold("add", 0.0, wide=True),
-    "tmean": Fold("add", 0.0, wide=True, averages=True),
-    "tprod": Fold("mul", 1.0, wide=True),
-    "tredmax": Fold("max", -math.inf, wide=False),
-    "tredmin": Fold("min", math.inf, wide=False),
-}
-SEARCHES = {"targmax": ">", "targmin": "<"}
-"""Which element an index search prefers to the one it has."""
+    "tsum": Fold("add", 0.0),
+    "tmean": Fold("add", 0.0, last=_X / ALPHA, kinds=_FLOAT),
+    "tprod": Fold("mul", 1.0),
+    "tredmax": _GREATEST,
+    "tredmin": Fold("min", math.inf, wide=False, kinds=_ALL),
+    "tsuml1": Fold("add", 0.0, each=call("abs", _X)),
+    "tl2": Fold("add", 0.0, each=_X * _X, last=call("sqrt", _X), kinds=_FLOAT),
+    "tsumsq": Fold("add", 0.0, each=_X * _X),
+    "tlogsum": Fold("add", 0.0, last=call("log", _X), kinds=_FLOAT),
+    "tlogsumexp": Fold(
+        "add", 0.0, wide=False, each=call("exp", _X - _TOP), last=call("log", _X) + _TOP,
+        kinds=_FLOAT, shifted=True,
+    ),
+}  # fmt: skip
+"""Reductions by mnemonic."""
 
 
 def run_reduce(mnemonic: str, destination: View, source: View, axes: Sequence[int]) -> None:
     """Fold `axes` of a host view; the destination has the other dimensions, or ones among them."""
-    layout, words = split(expanded(destination, source.rank, axes), source, axes)
-    fold, dtype = FOLDS[mnemonic], source.dtype
-    run = kernel(
-        f"{mnemonic} {dtype.name} {layout}",
-        _BLOCK,
-        lambda e: _Reduction(e, fold, dtype, layout).write(),
-    )
-    count = math.prod(source.dims[d] for d in axes)
-    run(**words, divisor=float(count))
+    lines = split(expanded(destination, source.rank, axes), source, axes)
+    count = float(math.prod(source.dims[d] for d in axes))
+    strips = -(-lines.columns // _STRIP)
+    few = lines.count * strips < _FEW and lines.n * lines.columns > 4 * _CHUNK
+    if not few or lines.extents:
+        _record(mnemonic, "all", source.dtype, destination.dtype, lines, lines.n, count)
+        return
+    held = FOLDS[mnemonic].accumulator(source.dtype)
+    chunk = -(-_CHUNK // lines.columns)
+    first, second = _in_chunks(lines, chunk, held.size)
+    _record(mnemonic, "first", source.dtype, held, first, chunk, count)
+    _record(mnemonic, "second", held, destination.dtype, second, second.n, count)
 
 
-def run_search(mnemonic: str, destination: View, source: View, axis: int) -> None:
-    """The index, along `axis`, of the first greatest or least element, as i64."""
-    layout, words = split(expanded(destination, source.rank, [axis]), source, [axis])
-    how, dtype = SEARCHES[mnemonic], source.dtype
+def _in_chunks(lines: Lines, chunk: int, size: int) -> tuple[Lines, Lines]:
+    """The step that folds every `chunk` elements of a line to a result of `size` bytes in scratch
+    memory, and the one that folds these."""
+    chunks, row = -(-lines.n // chunk), lines.columns * size
+    steps = [chunks * row * math.prod(lines.dims[:d]) for d in range(len(lines.dims))]
+    scratch = SCRATCH.take(lines.count * chunks * row)
+    first = replace(lines, to=scratch, to_steps=steps)
+    layout = "column" if lines.layout == "column" else "row"
+    second = replace(lines, layout=layout, source=scratch, source_steps=steps, n=chunks, step=row)
+    return first, second
+
+
+def _record(
+    mnemonic: str, role: str, source: DType, target: DType, lines: Lines, chunk: int, count: float
+) -> None:
+    """Record a step. Its role: to fold `all`, chunks (`first`), or the chunks' results."""
+    fold, layout = FOLDS[mnemonic], lines.layout
     run = kernel(
-        f"{mnemonic} {dtype.name} {layout}",
+        f"{mnemonic} {role} {source.name} {target.name} {layout}",
         _BLOCK,
-        lambda e: _Search(e, how, dtype, layout).write(),
+        lambda e: _Reduction(e, fold, role, source, target, layout).write(),
+        parallel=True,
     )
-    run(**words)
+    chunks, strips = max(-(-lines.n // max(chunk, 1)), 1), -(-lines.columns // _STRIP)
+    row = lines.columns * target.size
+    lines = lines.cut(chunks, row, chunk * lines.step)
+    lines = lines.cut(strips, _STRIP * target.size, _STRIP * source.size)
+    run(**lines.words(), chunk=chunk, chunks=chunks, strips=strips, count=count)
 
 
 class _Reduction:
     """Writes the kernel of a fold."""
 
-    def __init__(self, e: Emitter, fold: Fold, dtype: DType, layout: str) -> None:
-        self.e, self.fold, self.dtype = e, fold, dtype
-        self.layout, self.held = layout, fold.accumulator(dtype)
+    def __init__(
+        self, e: Emitter, fold: Fold, role: str, source: DType, target: DType, layout: str
+    ) -> None:
+        self.e, self.fold, self.layout, self.source, self.target = e, fold, layout, source, target
+        self.held = fold.accumulator(source)
         self.math = Arithmetic(e, self.held)
-        widest = max(storage(dtype), compute(self.held), key=bits_of)
+        self.each = _X if role == "second" and not fold.shifted else fold.each
+        self.last = _X if role == "first" and not fold.shifted else fold.last
+        widest = max(storage(source), compute(self.held), key=bits_of)
         self.lanes = 1 if layout == "element" else VECTOR * 8 // bits_of(widest)
-        self.n, self.step = e.word("n"), e.word("step")
-        room = e.local(VECTOR * _UNROLL)
-        self.place = [e.offset(room, k * VECTOR) for k in range(_UNROLL)]
+        self.size = bits_of(compute(self.held)) // 8
+        self.step = e.word("step")
 
     def write(self) -> None:
-        """Write the walk over the results and, in it, each of them."""
-        pointers = [self.e.pointer("p0"), self.e.pointer("p1")]
-        with self.e.walk("rank", "dims", ["s0", "s1"], pointers) as (out, source):
-            (self._columns if self.layout == "column" else self._row)(out, source)
+        """Write the walk over strips, chunks and results and, in it, each of them."""
+        e, b = self.e, self.e.b
+        first, end = share(e, e.word("lines"))
+        pointers = [e.pointer("p0"), e.pointer("p1")]
+        n, chunk, strips = e.word("n"), e.word("chunk"), e.word("strips")
+        rooms = [e.local(_STRIP * self.size) for _ in range(2)]
+        with visit(e, first, end, ["s0", "s1"], pointers) as (index, (out, source)):
+            at = b.urem(b.udiv(index, strips), e.word("chunks"))
+            rest = b.sub(n, b.mul(at, chunk))
+            length = e.intrinsic("llvm.smin", I64, rest, chunk)
+            if self.layout == "column":
+                strip = b.mul(b.urem(index, strips), e.const(I64, _STRIP))
+                left = b.sub(e.word("m"), strip)
+                width = e.intrinsic("llvm.smin", I64, left, e.const(I64, _STRIP))
+                self._columns(out, source, length, width, rooms)
+            else:
+                self._row(out, source, length, [rooms[0], e.offset(rooms[0], VECTOR)])
 
-    def _start(self, lanes: int) -> Value:
-        return self.fold.start(self.e, self.dtype, vector(compute(self.held), lanes))
-
-    def _combine(self, x: Value, y: Value) -> Value:
-        return self.math.apply(self.fold.op, x, y)
+    def _start(self, lanes: int, op: Fold) -> Value:
+        return op.start(self.e, self.held, vector(compute(self.held), lanes))
 
     def _load(self, place: Value, mask: Value | None) -> Value:
-        """Elements in the form of the accumulator, the neutral element outside the mask."""
+        """Elements in the form of the accumulator."""
         e = self.e
-        value = widen(e, e.load(place, vector(storage(self.dtype), self.lanes), mask), self.dtype)
-        value = convert(e, value, self.dtype.compute, self.held)
-        return blank(e, value, mask, self._start(self.lanes))
+        value = widen(e, e.load(place, vector(storage(self.source), self.lanes), mask), self.source)
+        return convert(e, value, self.source.compute, self.held)
 
-    def _store(self, value: Value, place: Value, mask: Value | None) -> None:
+    def _store(self, value: Value, top: Value, place: Value, mask: Value | None) -> None:
         e = self.e
-        if self.fold.averages:
-            value = e.b.fdiv(value, e.number("divisor", value.type))
-        value = convert(e, value, self.held, self.dtype)
-        e.store(narrow(e, value, self.dtype), place, mask)
+        value = self.math.lower(self.last, [value, top], [e.number("count", value.type)])
+        value = convert(e, value, self.held, self.target)
+        e.store(narrow(e, value, self.target), place, mask)
 
-    def _row(self, out: Value, source: Value) -> None:
-        """One result: vectors along the row, `_UNROLL` at a time, then the rest under a mask."""
-        e, b, lanes = self.e, self.e.b, self.lanes
-        start, type_ = self._start(lanes), vector(compute(self.held), lanes)
-        whole = b.and_(self.n, e.const(I64, -lanes * _UNROLL))
-        b.store(start, self.place[0], align=VECTOR)
+    def _shift(self, top: Value) -> Value:
+        """What to subtract before exponentiating: the greatest element, unless it is infinite."""
+        size = self.math.op_abs(top)
+        infinite = self.e.b.fcmp_ordered("==", size, self.e.const(top.type, math.inf))
+        return self.e.b.select(infinite, self.e.const(top.type, 0.0), top)
+
+    # one result
+
+    def _row(self, out: Value, source: Value, n: Value, rooms: Sequence[Value]) -> None:
+        top = self._start(1, _GREATEST)
+        if self.fold.shifted:
+            top = self._shift(self._line(source, n, _GREATEST, _X, top, rooms[0]))
+        total = self._line(source, n, self.fold, self.each, top, rooms[1])
+        self._store(total, top, out, None)
+
+    def _line(
+        self, source: Value, n: Value, fold: Fold, each: Expr, top: Value, room: Value
+    ) -> Value:
+        """A line folded to a scalar: vectors along it, over all rows of the folded dimensions."""
+        e, b = self.e, self.e.b
+        start = self._start(self.lanes, fold)
+        tops = e.splat(top, self.lanes)
+
+        def combine(x: Value, y: Value) -> Value:
+            return self.math.apply(fold.op, x, y)
+
+        b.store(start, room, align=VECTOR)
         with e.walk("folds", "extents", ["steps"], [source]) as (row,):
-            with e.loop(0, whole, lanes * _UNROLL, carry=[start] * _UNROLL) as main:
-                first = e.offset(row, b.mul(main.index, self.step))
-                stride = b.mul(self.step, e.const(I64, lanes))
-                places = [e.offset(first, b.mul(stride, e.const(I64, k))) for k in range(_UNROLL)]
-                main.next(
-                    *(
-                        self._combine(total, self._load(place, None))
-                        for total, place in zip(main.values, places, strict=True)
-                    )
-                )
-            with e.loop(whole, self.n, lanes, carry=[reduce(self._combine, main.values)]) as rest:
-                left = b.sub(self.n, rest.index)
-                mask = e.mask_below(left, lanes) if lanes > 1 else None
-                place = e.offset(row, b.mul(rest.index, self.step))
-                rest.next(self._combine(rest.values[0], self._load(place, mask)))
-            total = b.load(self.place[0], typ=type_, align=VECTOR)
-            b.store(self._combine(total, rest.values[0]), self.place[0], align=VECTOR)
-        total = b.load(self.place[0], typ=type_, align=VECTOR)
-        self._store(across(e, total, self._combine), out, None)
 
-    def _columns(self, out: Value, source: Value) -> None:
-        """Adjacent results: strips of `_UNROLL` vectors, then single ones under a mask."""
-        e, b, m = self.e, self.e.b, self.e.word("m")
-        whole = b.and_(m, e.const(I64, -self.lanes * _UNROLL))
-        with e.loop(0, whole, self.lanes * _UNROLL) as at:
-            self._strip(out, source, at.index, None, _UNROLL)
-        with e.loop(whole, m, self.lanes) as at:
-            mask = e.mask_below(b.sub(m, at.index), self.lanes)
-            self._strip(out, source, at.index, mask, 1)
+            def body(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
+                x = self._load(e.offset(row, b.mul(index, self.step)), mask)
+                x = blank(e, self.math.lower(each, [x, tops], []), mask, start)
+                return [combine(values[0], x)]
 
-    def _strip(self, out: Value, source: Value, at: Value, mask: Value | None, count: int) -> None:
-        e, b, size = self.e, self.e.b, self.dtype.size
-        type_ = vector(compute(self.held), self.lanes)
-        offset = b.mul(at, e.const(I64, size))
-        totals = self.place[:count]
-        for place in totals:
-            b.store(self._start(self.lanes), place, align=VECTOR)
-        with e.walk("folds", "extents", ["steps"], [e.offset(source, offset)]) as (first,):
-            held = [b.load(place, typ=type_, align=VECTOR) for place in totals]
-            with e.loop(0, self.n, carry=held) as fold:
-                row = e.offset(first, b.mul(fold.index, self.step))
-                fold.next(
-                    *(
-                        self._combine(value, self._load(e.offset(row, k * self.lanes * size), mask))
-                        for k, value in enumerate(fold.values)
-                    )
-                )
-            for value, place in zip(fold.values, totals, strict=True):
-                b.store(value, place, align=VECTOR)
-        for k, place in enumerate(totals):
-            target = e.offset(e.offset(out, offset), k * self.lanes * size)
-            self._store(b.load(place, typ=type_, align=VECTOR), target, mask)
+            (total,) = sweep(e, n, self.lanes, [start], body, combine)
+            before = b.load(room, typ=start.type, align=VECTOR)
+            b.store(combine(before, total), room, align=VECTOR)
+        return across(e, b.load(room, typ=start.type, align=VECTOR), combine)
 
+    # adjacent results
 
-class _Search:
-    """Writes the kernel of an index search: carries the best element and its index."""
+    def _columns(
+        self, out: Value, source: Value, n: Value, width: Value, rooms: Sequence[Value]
+    ) -> None:
+        """A strip of columns: the rows of the source added to accumulators in memory."""
+        e, b = self.e, self.e.b
+        tops, totals = rooms
+        none = self._start(self.lanes, _GREATEST)
+        if self.fold.shifted:
+            self._rows(source, n, width, _GREATEST, _X, None, tops)
 
-    def __init__(self, e: Emitter, how: str, dtype: DType, layout: str) -> None:
-        self.e, self.how, self.dtype, self.layout = e, how, dtype, layout
-        self.lanes = 1 if layout == "element" else VECTOR // 8
-        self.n, self.step = e.word("n"), e.word("step")
+            def shift(at: Value, mask: Value | None) -> None:
+                place = self._held(tops, at)
+                b.store(self._shift(b.load(place, typ=none.type, align=8)), place, align=8)
 
-    def write(self) -> None:
-        """Write the walk over the results and, in it, each of them."""
-        pointers = [self.e.pointer("p0"), self.e.pointer("p1")]
-        with self.e.walk("rank", "dims", ["s0", "s1"], pointers) as (out, source):
-            (self._columns if self.layout == "column" else self._row)(out, source)
+            self._each(width, shift)
+        self._rows(source, n, width, self.fold, self.each, tops, totals)
 
-    def _better(self, x: Value, best: Value) -> Value:
-        """Whether x is preferred to `best`; a NaN is to everything but a NaN."""
-        b = self.e.b
-        if is_float(x.type):
-            known = b.fcmp_ordered("ord", best, best)
-            return b.and_(b.fcmp_unordered(self.how, x, best), known)
-        return (b.icmp_signed if self.dtype.signed else b.icmp_unsigned)(self.how, x, best)
+        def finish(at: Value, mask: Value | None) -> None:
+            total = b.load(self._held(totals, at), typ=none.type, align=8)
+            top = b.load(self._held(tops, at), typ=none.type, align=8)
+            place = e.offset(out, b.mul(at, e.const(I64, self.target.size)))
+            self._store(total, top if self.fold.shifted else none, place, mask)
 
-    def _load(self, place: Value, lanes: int, mask: Value | None) -> Value:
-        loaded = self.e.load(place, vector(storage(self.dtype), lanes), mask)
-        return widen(self.e, loaded, self.dtype)
+        self._each(width, finish)
 
-    def _row(self, out: Value, source: Value) -> None:
-        e, b, lanes = self.e, self.e.b, self.lanes
-        first = e.splat(self._load(source, 1, None), lanes)
-        start = [first, e.const(vector(I64, lanes), 0)]
-        with e.loop(0, self.n, lanes, carry=start) as loop:
-            mask = e.mask_below(b.sub(self.n, loop.index), lanes) if lanes > 1 else None
-            place = e.offset(source, b.mul(loop.index, self.step))
-            x, (best, index) = self._load(place, lanes, mask), loop.values
-            take = self._better(x, best)
-            if mask is not None:
-                take = b.and_(take, mask)
-            here = e.splat(loop.index, lanes)
-            here = b.add(here, e.iota(I64, lanes))
-            loop.next(b.select(take, x, best), b.select(take, here, index))
-        best, index = loop.values
-        while lanes_of(index.type) > 1:
-            (best, other), (index, there) = halves(e, best), halves(e, index)
-            take = self._better(other, best)
-            tie = b.not_(b.or_(take, self._better(best, other)))
-            take = b.or_(take, b.and_(tie, b.icmp_signed("<", there, index)))
-            best, index = b.select(take, other, best), b.select(take, there, index)
-        e.store(index, out)
+    def _held(self, room: Value, at: Value) -> Value:
+        return self.e.offset(room, self.e.b.mul(at, self.e.const(I64, self.size)))
 
-    def _columns(self, out: Value, source: Value) -> None:
-        e, b, m, lanes = self.e, self.e.b, self.e.word("m"), self.lanes
-        with e.loop(0, m, lanes) as at:
-            mask = e.mask_below(b.sub(m, at.index), lanes)
-            column = e.offset(source, b.mul(at.index, e.const(I64, self.dtype.size)))
-            start = [self._load(column, lanes, mask), e.const(vector(I64, lanes), 0)]
-            with e.loop(1, self.n, carry=start) as loop:
-                x = self._load(e.offset(column, b.mul(loop.index, self.step)), lanes, mask)
-                best, index = loop.values
-                take = self._better(x, best)
-                here = e.splat(loop.index, lanes)
-                loop.next(b.select(take, x, best), b.select(take, here, index))
-            e.store(loop.values[1], e.offset(out, b.mul(at.index, e.const(I64, 8))), mask)
+    def _each(self, width: Value, body: Callable[[Value, Value | None], None]) -> None:
+        each_vector(self.e, width, self.lanes, body)
+
+    def _rows(
+        self, source: Value, n: Value, width: Value,
+        fold: Fold, each: Expr, tops: Value | None, room: Value,
+    ) -> None:  # fmt: skip
+        """Fold all rows of a strip into the accumulators at `room`, `UNROLL` at a time."""
+        e, b = self.e, self.e.b
+        start = self._start(self.lanes, fold)
+        self._each(width, lambda at, _: b.store(start, self._held(room, at), align=8))
+        whole = b.and_(n, e.const(I64, -UNROLL))
+        with e.walk("folds", "extents", ["steps"], [source]) as (line,):
+            for first, end, count in ((e.const(I64, 0), whole, UNROLL), (whole, n, 1)):
+                with e.loop(first, end, count) as loop:
+                    places = [
+                        e.offset(line, b.mul(b.add(loop.index, e.const(I64, k)), self.step))
+                        for k in range(count)
+                    ]
+
+                    def add(at: Value, mask: Value | None, rows: list[Value] = places) -> None:
+                        total = b.load(self._held(room, at), typ=start.type, align=8)
+                        top = start
+                        if self.fold.shifted and tops is not None:
+                            top = b.load(self._held(tops, at), typ=start.type, align=8)
+                        offset = b.mul(at, e.const(I64, self.source.size))
+                        for row in rows:
+                            x = self._load(e.offset(row, offset), mask)
+                            x = self.math.lower(each, [x, top], [])
+                            total = self.math.apply(fold.op, total, x)
+                        b.store(total, self._held(room, at), align=8)
+
+                    self._each(width, add)

@@ -23,7 +23,8 @@ FLOPS = 24
 
 def run_softmax(mnemonic: str, destination: View, source: View, axis: int) -> None:
     """Over host views of equal extents and type; the source may be the destination."""
-    layout, words = split(destination, source, [axis])
+    lines = split(destination, source, [axis])
+    layout, words = lines.layout, lines.words()
     dtype = source.dtype
     if layout == "row" and destination.strides[axis] != dtype.size:
         layout = "element"

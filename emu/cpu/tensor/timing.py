@@ -14,8 +14,8 @@ BYTES_PER_NS = 16
 START_PS = 20_000
 
 
-def charge(hart: Hart, flops: int, moved: int) -> None:
-    """Add the time of an instruction that does `flops` operations and moves `moved` bytes."""
+def duration(hart: Hart, flops: int, moved: int) -> int:
+    """Picoseconds for an instruction that does `flops` operations and moves `moved` bytes."""
     peak = int(getattr(hart, "tensor_flops_per_ns", FLOPS_PER_NS))
     bandwidth = int(getattr(hart, "tensor_bytes_per_ns", BYTES_PER_NS))
-    hart.stall_ps += START_PS + max(flops * 1000 // peak, moved * 1000 // bandwidth)
+    return START_PS + max(flops * 1000 // peak, moved * 1000 // bandwidth)

@@ -1,0 +1,360 @@
+"""Implicit matrix product: weights times image columns that are packed a block at a time.
+
+The product has an output channel in each row, an output position in each column, and sums over
+input channels and taps. It is computed in *units*, blocks of positions of one image and group:
+
+pack    the columns of the unit, for some input channels, are copied to panels `vectors` wide. The
+        source holds the padded image split by stride (`conv.py`), so that the elements which one
+        tap finds for adjacent positions of a row are adjacent: a list of short runs, the same for
+        every channel and tap, says where they come from and where they go.
+tile    `rows` output channels by up to `vectors` vectors of positions stay in registers while the
+        inner dimension passes by; weights are read in place, one scalar for a row and step.
+
+A part of the work is some units, or, when there are few of those, some output channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.emit import I64, POINTER, Block, Emitter, Value, bits_of, target, vector
+from emu.cpu.tensor.vectors import compute, narrow, storage, widen
+
+BLOCK = Block(
+    "x w y bias alpha beta images groups channels channel_block outputs positions unit_vectors"
+    " x_n x_g x_c w_g w_o y_n y_g y_o bias_o"
+    " out_h out_w row_d row_h taps:3 gap:3 step:3 phase:3 line:3"
+    " table runs panels private"
+)
+"""Strides are in bytes. `taps`, `gap` (dilation) and `step` (stride) are by dimension; tap t of a
+dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`
+and `panels` are scratch memory, `private` bytes apart for each part."""
+
+Activation = Callable[[Emitter, Value], Value]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What stays in registers: rows of the product by vectors of positions."""
+
+    rows: int
+    vectors: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Vectors that the pieces of a panel may have, the panel's own first."""
+        return self.vectors, -(-self.vectors // 2), 1
+
+
+def tile_for(outputs: int) -> Tile:
+    """The tile for so many output channels: no rows wasted, few registers left over."""
+    many = target()[1] >= 32
+    for rows, few, plenty in ((1, 4, 8), (2, 4, 8), (4, 2, 6)):
+        if outputs <= rows:
+            return Tile(rows, plenty if many else few)
+    return Tile(8, 3) if many else Tile(4, 3)
+
+
+def lanes(dtype: DType) -> int:
+    """Elements of the type of arithmetic in a vector register."""
+    return target()[0] * 8 // bits_of(compute(dtype))
+
+
+class Product:
+    """Writes the kernel. `taps` says whether there is more to a column than one element of each
+    channel; `act` is what is done to a result before it is stored."""
+
+    def __init__(
+        self, e: Emitter, dtype: DType, tile: Tile, taps: bool, act: Activation | None
+    ) -> None:
+        self.e, self.b, self.dtype, self.tile, self.taps, self.act = e, e.b, dtype, tile, taps, act
+        self.lanes = lanes(dtype)
+        self.size = dtype.compute.size
+        self.type = vector(compute(dtype), self.lanes)
+        self.pitch = tile.vectors * self.lanes * self.size
+        """Bytes from one step of a panel to the next."""
+
+    # small words
+
+    def const(self, value: int) -> Value:
+        return self.e.const(I64, value)
+
+    def min(self, x: Value, y: Value) -> Value:
+        return self.e.intrinsic("llvm.smin", I64, x, y)
+
+    def times(self, x: Value, y: Value | int) -> Value:
+        return self.b.mul(x, self.const(y) if isinstance(y, int) else y)
+
+    def up(self, x: Value, by: Value | int) -> Value:
+        """x / by, rounded up."""
+        by = self.const(by) if isinstance(by, int) else by
+        return self.b.sdiv(self.b.add(x, self.b.sub(by, self.const(1))), by)
+
+    def share(self, count: Value) -> tuple[Value, Value]:
+        """From where to where this part goes of `count` pieces."""
+        first = self.b.sdiv(self.times(count, self.e.part), self.e.parts)
+        next_ = self.b.add(self.e.part, self.const(1))
+        return first, self.b.sdiv(self.times(count, next_), self.e.parts)
+
+    # the walk
+
+    def write(self) -> None:
+        """Units, blocks of input channels, then tiles."""
+        e, b = self.e, self.b
+        private = self.times(e.part, e.word("private"))
+        self.table, self.runs, self.panels = (
+            e.offset(e.pointer(name), private) for name in ("table", "runs", "panels")
+        )
+        self.depth = b.mul(b.mul(e.word("taps", 0), e.word("taps", 1)), e.word("taps", 2))
+        self.unit = self.times(e.word("unit_vectors"), self.lanes)
+        most = b.mul(e.word("channel_block"), self.depth)
+        self.panel = self.times(b.add(most, self.const(1)), self.pitch)
+        self.nothing = e.local(8)
+        e.store(self.const(0), self.nothing)
+        if self.taps:
+            self.tabulate()
+        blocks = self.up(e.word("positions"), self.unit)
+        products = b.mul(e.word("images"), e.word("groups"))
+        units, rows = b.mul(products, blocks), self.up(e.word("outputs"), self.tile.rows)
+        by_units = b.icmp_signed(">=", units, self.times(e.parts, 2))
+        mine, channels = self.share(units), self.share(rows)
+        first = b.select(by_units, mine[0], self.const(0))
+        end = b.select(by_units, mine[1], units)
+        self.rows = (
+            self.times(b.select(by_units, self.const(0), channels[0]), self.tile.rows),
+            self.min(
+                self.times(b.select(by_units, rows, channels[1]), self.tile.rows),
+                e.word("outputs"),
+            ),
+        )
+        with e.loop(first, end) as u:
+            product = b.sdiv(u.index, blocks)
+            block = b.sub(u.index, b.mul(product, blocks))
+            image = b.sdiv(product, e.word("groups"))
+            group = b.sub(product, b.mul(image, e.word("groups")))
+            self.one_unit(image, group, self.times(block, self.unit))
+
+    def moved(self, name: str, *steps: tuple[Value, str]) -> Value:
+        """A pointer moved by indices times strides."""
+        place = self.e.pointer(name)
+        for index, stride in steps:
+            place = self.e.offset(place, self.times(index, self.e.word(stride)))
+        return place
+
+    def one_unit(self, image: Value, group: Value, start: Value) -> None:
+        e, b = self.e, self.b
+        count = self.min(self.unit, b.sub(e.word("positions"), start))
+        x = self.moved("x", (image, "x_n"), (group, "x_g"))
+        w = self.moved("w", (group, "w_g"))
+        y = self.moved("y", (image, "y_n"), (group, "y_g"))
+        y = e.offset(y, self.times(start, self.dtype.size))
+        bias = self.moved("bias", (self.times(group, e.word("outputs")), "bias_o"))
+        given = b.icmp_signed("!=", e.word("bias"), self.const(0))
+        bias = b.select(given, bias, self.nothing)
+        runs = self.list_runs(start, count)
+        channels = e.word("channels")
+        with e.loop(0, channels, e.word("channel_block")) as c:
+            some = self.min(e.word("channel_block"), b.sub(channels, c.index))
+            self.pack(e.offset(x, self.times(c.index, e.word("x_c"))), some, runs)
+            weights = e.offset(w, self.times(self.times(c.index, self.depth), self.size))
+            behind = b.add(c.index, some)
+            ends = (
+                b.icmp_signed("==", c.index, self.const(0)),
+                b.icmp_signed("==", behind, channels),
+            )
+            with e.loop(self.rows[0], self.rows[1], self.tile.rows) as row:
+                lines = self.lines(weights, y, bias, row.index)
+                self.tiles(lines, count, self.times(some, self.depth), ends)
+
+    def lines(
+        self, w: Value, y: Value, bias: Value, row: Value
+    ) -> list[tuple[Value, Value, Value]]:
+        """Where the weights, results and bias of each row of a tile are. Rows that the product
+        lacks repeat its last one: they compute and store the same once more."""
+        e, b = self.e, self.b
+        last = b.sub(e.word("outputs"), self.const(1))
+        indices = [self.min(b.add(row, self.const(r)), last) for r in range(self.tile.rows)]
+        return [
+            (
+                e.offset(w, self.times(i, e.word("w_o"))),
+                e.offset(y, self.times(i, e.word("y_o"))),
+                e.offset(bias, self.times(i, e.word("bias_o"))),
+            )
+            for i in indices
+        ]
+
+    # packing
+
+    def tabulate(self) -> None:
+        """The table of where, from its first tap, each tap of a channel finds its elements."""
+        e, b = self.e, self.b
+        with (
+            e.loop(0, e.word("taps", 0)) as d,
+            e.loop(0, e.word("taps", 1)) as h,
+            e.loop(0, e.word("taps", 2)) as w,
+        ):
+            total, number = self.const(0), self.const(0)
+            for k, tap in enumerate((d, h, w)):
+                reach = b.mul(tap.index, e.word("gap", k))
+                lines = b.sdiv(reach, e.word("step", k))
+                phase = b.sub(reach, b.mul(lines, e.word("step", k)))
+                total = b.add(total, b.mul(phase, e.word("phase", k)))
+                total = b.add(total, b.mul(lines, e.word("line", k)))
+                number = b.add(b.mul(number, e.word("taps", k)), tap.index)
+            e.store(total, e.offset(self.table, self.times(number, 8)))
+
+    def list_runs(self, start: Value, count: Value) -> tuple[Value, Value, Value, Value]:
+        """List the runs of positions of a unit that are adjacent in the source and within a panel,
+        at most a vector long: how many, and of a last one the elements, where from and where to.
+
+        Without taps a unit is one piece, and its last elements may be the last of the image: only
+        these are loaded under a mask. With taps there is room behind them.
+        """
+        e, b = self.e, self.b
+        whole = count if self.taps else b.and_(count, self.const(-self.lanes))
+        head, body, after = (e.function.append_basic_block(n) for n in ("runs", "run", "listed"))
+        before = b.block
+        b.branch(head)
+        b.position_at_end(head)
+        at, number = b.phi(I64), b.phi(I64)
+        b.cbranch(b.icmp_signed("<", at, whole), body, after)
+        b.position_at_end(body)
+        width = self.const(self.tile.vectors * self.lanes)
+        panel = b.sdiv(at, width)
+        within = b.sub(at, b.mul(panel, width))
+        position = b.add(start, at)
+        room = self.min(self.const(self.lanes), b.sub(width, within))
+        source = self.times(position, self.size)
+        if self.taps:
+            line = b.sdiv(position, e.word("out_w"))
+            column = b.sub(position, b.mul(line, e.word("out_w")))
+            deep = b.sdiv(line, e.word("out_h"))
+            high = b.sub(line, b.mul(deep, e.word("out_h")))
+            source = b.add(b.mul(deep, e.word("row_d")), b.mul(high, e.word("row_h")))
+            source = b.add(source, self.times(column, self.size))
+            room = self.min(room, b.sub(e.word("out_w"), column))
+        entry = e.offset(self.runs, self.times(number, 16))
+        e.store(source, entry)
+        goal = b.add(b.mul(panel, self.panel), self.times(within, self.size))
+        e.store(goal, e.offset(entry, 8))
+        following = b.add(at, room), b.add(number, self.const(1))
+        b.branch(head)
+        for phi, later in zip((at, number), following, strict=True):
+            phi.add_incoming(self.const(0), before)
+            phi.add_incoming(later, b.block)
+        b.position_at_end(after)
+        panel = b.sdiv(whole, width)
+        goal = b.mul(panel, self.panel)
+        goal = b.add(goal, self.times(b.sub(whole, b.mul(panel, width)), self.size))
+        return number, b.sub(count, whole), self.times(b.add(start, whole), self.size), goal
+
+    def pack(self, x: Value, channels: Value, runs: tuple[Value, Value, Value, Value]) -> None:
+        """Copy the columns of some input channels to panels. A run may write beyond the end of its
+        step: what it spoils there is written later, and behind the last step there is room."""
+        e, b = self.e, self.b
+        number, rest, start, goal = runs
+        some = b.icmp_signed(">", rest, self.const(0))
+        mask = e.mask_below(rest, self.lanes)
+        one = vector(compute(self.dtype), self.lanes)
+        with e.loop(0, channels) as c:
+            channel = e.offset(x, self.times(c.index, e.word("x_c")))
+            with e.loop(0, self.depth) as t:
+                source = channel
+                if self.taps:
+                    shift = b.load(e.offset(self.table, self.times(t.index, 8)), typ=I64, align=8)
+                    source = e.offset(channel, shift)
+                step = b.add(self.times(c.index, self.depth), t.index)
+                to = e.offset(self.panels, self.times(step, self.pitch))
+                with e.loop(0, number) as run:
+                    entry = e.offset(self.runs, self.times(run.index, 16))
+                    here = b.load(entry, typ=I64, align=8)
+                    there = b.load(e.offset(entry, 8), typ=I64, align=8)
+                    e.store(e.load(e.offset(source, here), one), e.offset(to, there))
+                if not self.taps:
+                    with b.if_then(some):
+                        value = e.load(e.offset(source, start), one, mask)
+                        e.store(value, e.offset(to, goal))
+
+    # tiles
+
+    def tiles(
+        self,
+        lines: Sequence[tuple[Value, Value, Value]],
+        count: Value,
+        steps: Value,
+        ends: tuple[Value, Value],
+    ) -> None:
+        """All positions of a unit for the rows `lines`, in pieces as wide as they can be."""
+        e, b = self.e, self.b
+        width = self.const(self.tile.vectors)
+        vectors = self.up(count, self.lanes)
+        with e.loop(0, vectors, width) as panel:
+            number = b.sdiv(panel.index, width)
+            source = e.offset(self.panels, b.mul(number, self.panel))
+            here = self.min(width, b.sub(vectors, panel.index))
+            done = self.const(0)
+            for piece in self.tile.widths:
+                end = b.add(
+                    done, b.mul(b.sdiv(b.sub(here, done), self.const(piece)), self.const(piece))
+                )
+                with e.loop(done, end, piece) as at:
+                    first = b.add(panel.index, at.index)
+                    columns = e.offset(source, self.times(at.index, self.lanes * self.size))
+                    free = b.sub(count, self.times(first, self.lanes))
+                    place = self.times(first, self.lanes * self.dtype.size)
+                    self.one_tile(lines, columns, place, free, piece, steps, ends)
+                done = end
+
+    def one_tile(
+        self,
+        lines: Sequence[tuple[Value, Value, Value]],
+        columns: Value,
+        place: Value,
+        free: Value,
+        piece: int,
+        steps: Value,
+        ends: tuple[Value, Value],
+    ) -> None:
+        """`piece` vectors of positions of every row, from the first step to the last of a block of
+        input channels; what was summed so far is in the destination."""
+        e, b = self.e, self.b
+        masks: list[Value | None] = [
+            e.mask_below(b.sub(free, self.const(v * self.lanes)), self.lanes) for v in range(piece)
+        ]
+        stored = vector(storage(self.dtype), self.lanes)
+        spots = [
+            (e.offset(e.offset(y, place), v * self.lanes * self.dtype.size), masks[v])
+            for _, y, _ in lines
+            for v in range(piece)
+        ]
+        element = storage(self.dtype)
+        biases = [widen(e, e.load(bias, element), self.dtype) for _, _, bias in lines]
+        fresh = [e.splat(bias, self.lanes) for bias in biases for _ in range(piece)]
+        with e.branch(b.not_(ends[0]), fresh) as more:
+            more.next(*(widen(e, e.load(p, stored, m), self.dtype) for p, m in spots))
+        with e.loop(0, steps, carry=more.values) as k:
+            here = e.offset(columns, self.times(k.index, self.pitch))
+            values = [
+                e.load(e.offset(here, v * self.lanes * self.size), self.type) for v in range(piece)
+            ]
+            sums: list[Value] = []
+            at = self.times(k.index, self.size)
+            for r, (w, _, _) in enumerate(lines):
+                factor = e.splat(e.load(e.offset(w, at), compute(self.dtype)), self.lanes)
+                sums += [
+                    e.fma(factor, value, total)
+                    for value, total in zip(values, k.values[r * piece :], strict=False)
+                ]
+            k.next(*sums)
+        results = k.values
+        if self.act is not None:
+            with e.branch(ends[1], results) as last:
+                last.next(*(self.act(e, value) for value in results))
+            results = last.values
+        for value, (spot, mask) in zip(results, spots, strict=True):
+            e.store(narrow(e, value, self.dtype), spot, mask)
+
+
+__all__ = ["BLOCK", "POINTER", "Product", "Tile", "lanes", "tile_for"]

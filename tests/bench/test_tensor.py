@@ -1,0 +1,116 @@
+"""`aios bench tensor`: that it measures, and that it notices what is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import tensor
+from bench.tensor import products, rounds
+from bench.tensor.guest import Guest
+from bench.tensor.problem import Case
+from bench.tensor.report import Row, TensorReport
+from toolchain.cli import main
+
+SUMMARY = {
+    "gemm_roof_512", "worst_gemm_vs_best", "geomean_vs_best", "geomean_vs_ort",
+    "membound_vs_triad", "int8_roof_512",
+}  # fmt: skip
+
+
+def test_quick_rows_are_measured_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "figures.json"
+    assert main(["bench", "tensor", "--quick", "--only", "gemm [13][62]", "--json", str(path)]) == 0
+    figures = json.loads(path.read_text())
+    rows = [row for row in figures["rows"] if row["threads"] == 1]
+    assert [row["name"] for row in rows] == ["gemm 16", "gemm 32"]
+    assert all(row["status"] == "ok" and row["against"][row["best"]] > 0 for row in rows)
+    assert figures["summary"].keys() >= SUMMARY
+    assert figures["summary"]["geomean_vs_best"] > 0
+    assert "gemm 32" in capsys.readouterr().out
+
+
+def test_a_wrong_result_fails_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> list[Case]:
+        case = products.gemm(16, 16, 16)
+        problem = case.make()
+        expected = problem.expected()
+        expected[3, 4] += 1
+        return [replace(case, make=lambda: replace(problem, expected=lambda: expected))]
+
+    monkeypatch.setattr(tensor, "cases", wrong)
+    report = tensor.measure(quick=True)
+    assert report.failed
+    assert report.rows[0].status.startswith("failed: wrong by ")
+
+
+def test_an_instruction_that_traps_fails_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trapping() -> list[Case]:
+        case = products.gemm(16, 16, 16)
+        problem = replace(case.make(), shape=(16, 17))
+        return [replace(case, make=lambda: problem)]
+
+    monkeypatch.setattr(tensor, "cases", trapping)
+    assert "tensor exception SHAPE" in tensor.measure(quick=True).rows[0].status
+
+
+def test_strided_operands_lie_in_the_machine_as_they_lie_in_the_host() -> None:
+    problem = products.gemm(2, 3, 4, transposed=True).make()
+    guest = Guest()
+    try:
+        session = guest.prepare(problem)
+        session.run(2)
+        np.testing.assert_allclose(session.result(), problem.expected(), rtol=1e-5)
+    finally:
+        guest.close()
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in tensor.cases() if c.traffic < 1e6], ids=lambda c: c.name
+)
+def test_peers_compute_the_problem(case: Case) -> None:
+    problem = case.make()
+    expected = problem.expected()
+    for engine in tensor.engines()[0]:
+        session = engine.prepare(problem, 1)
+        if session is not None:
+            session.run(1)
+            assert tensor.relative_error(session.result(), expected) < 1e-4
+
+
+def test_names_of_rows_are_unique() -> None:
+    names = [case.name for case in tensor.cases()]
+    assert len(set(names)) == len(names)
+
+
+def test_ratios_are_medians_of_the_rounds() -> None:
+    times = rounds.Times({"a": [1.0, 4.0, 2.0], "b": [1.0, 2.0, 2.0]})
+    assert (times.seconds("a"), times.ratio("a", "b")) == (2.0, 1.0)
+
+
+def test_the_summary_takes_the_least_and_the_geometric_mean() -> None:
+    def row(ratio: float, fraction: float, threads: int = 1) -> Row:
+        return Row(
+            "row", "gemm", threads, against={"x": ratio, "onnxruntime": 2 * ratio}, best="x",
+            fraction=fraction, counts=frozenset({"gemm_roof_512", "worst_gemm_vs_best"}),
+        )  # fmt: skip
+
+    summary = TensorReport(rows=[row(0.5, 0.9), row(2.0, 0.7), row(0.1, 0.1, 2)]).summary
+    assert summary["gemm_roof_512"] == 0.7
+    assert summary["worst_gemm_vs_best"] == 0.5
+    assert summary["geomean_vs_best"] == pytest.approx(1.0)
+    assert summary["geomean_vs_ort"] == pytest.approx(2.0)
+    assert summary["membound_vs_triad"] is None
+
+
+def test_options_of_the_tensor_benchmark_are_refused_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["bench", "cpu", "--quick"]) == 2
+    assert "--quick and --only are for" in capsys.readouterr().err
