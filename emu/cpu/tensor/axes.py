@@ -101,6 +101,15 @@ def split(destination: View, source: View, axes: Sequence[int]) -> Lines:
     )  # fmt: skip
 
 
+def dense_rows(view: View, n: int) -> Lines:
+    """A dense view, in place, as rows of `n` elements."""
+    row = n * view.dtype.size
+    return Lines(
+        "row", view.address, view.address, [view.count // n], [row], [row],
+        1, n, view.dtype.size, [], [],
+    )  # fmt: skip
+
+
 def expanded(view: View, rank: int, axes: Sequence[int]) -> View:
     """The view of a reduction's result with the reduced `axes` put back as extents of 1."""
     if view.rank == rank:

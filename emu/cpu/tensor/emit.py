@@ -23,6 +23,8 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from emu.cpu.jit import host_architecture
+
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 HALF, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 POINTER = ir.PointerType()
@@ -261,6 +263,21 @@ class Emitter:
         else:
             with self.b.if_then(mask):
                 self.b.store(value, pointer, align=1)
+
+    def stream(self, value: Value, pointer: Value) -> None:
+        """Store past the caches; the place must be aligned to the value's size. `drain` follows."""
+        store = self.b.store(value, pointer, align=lanes_of(value.type) * bits_of(value.type) // 8)
+        store.set_metadata("nontemporal", self.module.add_metadata([self.const(I32, 1)]))
+
+    def drain(self) -> None:
+        """Make what was streamed visible to other threads before anything stored later."""
+        if host_architecture() == "x86_64":
+            self.intrinsic("llvm.x86.sse.sfence", ir.VoidType(), suffix=False)
+
+    def prefetch(self, pointer: Value) -> None:
+        """Bring a cache line near that will be read soon; any address will do."""
+        hints = [self.const(I32, hint) for hint in (0, 3, 1)]
+        self.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, *hints, suffix=False)
 
     def gather(self, base: Value, offsets: Value, element: Type, mask: Value) -> Value:
         """Load the elements at `base` + `offsets` (bytes, i64 lanes); 0 outside `mask`."""

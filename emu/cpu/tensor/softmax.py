@@ -1,118 +1,353 @@
-"""Softmax and its logarithm along an axis, in three passes: greatest, sum of exponentials, result.
+"""Softmax, its logarithm and hardmax along an axis.
 
 The greatest element is taken off before exponentiating, so nothing overflows, whatever the input.
-Half-precision elements are computed in f32 and rounded once. Layouts are those of `axes.py`.
+Half-precision elements are computed in f32 and rounded once; sums have as many accumulators as
+`sweep` has lanes, each of which adds up few enough terms to stay as good as a pairwise sum.
+
+*Schedule.* Memory is read once and written once, wherever a line fits the caches.
+
+row       greatest element; exponentials into a line of scratch memory, and their sum; product with
+          the sum's reciprocal. The line is in the nearest cache after the first pass.
+long      a row that no cache holds is cut into chunks. One step finds the greatest element and the
+          sum of each chunk; a second combines these (every part all of them) and computes results.
+column    adjacent lines side by side, a strip of them at a time: as many as keep their
+          exponentials in the second-level cache
+other     through dense copies, as rows
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from emu.cpu.tensor.axes import VECTOR, WORDS, across, blank, split
-from emu.cpu.tensor.descriptor import DType, View
-from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, vector
-from emu.cpu.tensor.kernels import kernel
+from emu.cpu.tensor.axes import (
+    VECTOR,
+    WORDS,
+    Lines,
+    across,
+    blank,
+    dense_rows,
+    each_vector,
+    share,
+    split,
+    sweep,
+    visit,
+)  # fmt: skip
+from emu.cpu.tensor.descriptor import DType, View, dense
+from emu.cpu.tensor.elementwise import run_copy
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value, bits_of, vector
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Kernel, kernel
 from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
-_BLOCK = Block(f"{WORDS} step_out")
+_BLOCK = Block(f"{WORDS} p2 p3 room ahead stream chunk chunks strips width")
 LOGARITHMIC = {"tsoftmax": False, "tlogsoftmax": True}
 FLOPS = 24
 """Operations an element, for the virtual clock: an exponential and four more."""
+_LONG = 1 << 17
+"""Bytes of a line, in the type of arithmetic, from which it is cut into chunks."""
+_CHUNK = 1 << 13
+"""Elements of a chunk."""
+_STRIP = 1 << 17
+"""Bytes of exponentials that a strip of columns keeps."""
+STREAM = 1 << 24
+"""Bytes of a result from which it is written past the caches, which it would only sweep."""
 
 
 def run_softmax(mnemonic: str, destination: View, source: View, axis: int) -> None:
     """Over host views of equal extents and type; the source may be the destination."""
     lines = split(destination, source, [axis])
-    layout, words = lines.layout, lines.words()
-    dtype = source.dtype
-    if layout == "row" and destination.strides[axis] != dtype.size:
-        layout = "element"
-    run = kernel(
-        f"{mnemonic} {dtype.name} {layout}",
-        _BLOCK,
-        lambda e: _Softmax(e, LOGARITHMIC[mnemonic], dtype, layout).write(),
-    )
-    run(**words, step_out=destination.strides[axis])
+    dtype, stream = source.dtype, int(destination.bytes >= STREAM)
+    if lines.layout == "column":
+        _record_columns(mnemonic, dtype, lines, destination.strides[axis])
+    elif lines.layout == "row" and destination.strides[axis] == dtype.size:
+        _record_rows(mnemonic, dtype, lines, stream)
+    else:
+        source, target = _rows_of(source, axis), _rows_of(destination, axis)
+        whole = dense(SCRATCH.take(source.bytes), dtype, source.dims)
+        run_copy(whole, source)
+        _record_rows(mnemonic, dtype, dense_rows(whole, lines.n), stream)
+        run_copy(target, whole)
+
+
+def _rows_of(view: View, axis: int) -> View:
+    """The view with `axis` last."""
+    return view.permuted((*(d for d in range(view.rank) if d != axis), axis))
+
+
+def _record_rows(mnemonic: str, dtype: DType, lines: Lines, stream: int) -> None:
+    size = bits_of(compute(dtype)) // 8
+    words = {**lines.words(), "stream": stream}
+    if lines.n * size < _LONG:
+        room = -(-lines.n * size // VECTOR) * VECTOR
+        run = _kernel(mnemonic, dtype, "row")
+        ahead = lines.source_steps[0]
+        run(**words, p2=SCRATCH.take(room * THREADS_MAX), room=room, ahead=ahead)
+        return
+    chunks = -(-lines.n // _CHUNK)
+    tops, totals = (SCRATCH.take(lines.count * chunks * 8) for _ in range(2))
+    words |= {"p2": tops, "p3": totals, "chunk": _CHUNK, "chunks": chunks}
+    cut = lines.cut(chunks, _CHUNK * dtype.size, _CHUNK * dtype.size)
+    for role in ("sums", "long"):
+        _kernel(mnemonic, dtype, role)(**words | cut.words())
+
+
+def _record_columns(mnemonic: str, dtype: DType, lines: Lines, step_out: int) -> None:
+    size = bits_of(compute(dtype)) // 8
+    width = max(64, min(_STRIP // (lines.n * size) // 64 * 64, 1024))
+    strips = -(-lines.columns // width)
+    lines = lines.cut(strips, width * dtype.size, width * dtype.size)
+    room = (lines.n + 2) * width * size
+    _kernel(mnemonic, dtype, "column")(
+        **lines.words(), p2=SCRATCH.take(room * THREADS_MAX), room=room, width=width,
+        strips=strips, chunk=step_out,
+    )  # fmt: skip
+
+
+def _kernel(mnemonic: str, dtype: DType, role: str) -> Kernel:
+    def write(e: Emitter) -> None:
+        _Softmax(e, LOGARITHMIC[mnemonic], dtype).write(role)
+
+    return kernel(f"{mnemonic} {dtype.name} {role}", _BLOCK, write, parallel=True)
 
 
 class _Softmax:
-    """Writes the kernel."""
+    """Writes the kernels."""
 
-    def __init__(self, e: Emitter, logarithmic: bool, dtype: DType, layout: str) -> None:
+    def __init__(self, e: Emitter, logarithmic: bool, dtype: DType) -> None:
         self.e, self.logarithmic, self.dtype = e, logarithmic, dtype
-        self.math = Arithmetic(e, dtype)
-        self.lanes = 1 if layout == "element" else VECTOR * 8 // bits_of(compute(dtype))
-        self.layout, self.along = layout, layout == "row"
-        self.n, self.step, self.step_out = (e.word(w) for w in ("n", "step", "step_out"))
+        self.math = Arithmetic(e, dtype.compute)
+        self.held = compute(dtype)
+        self.size = bits_of(self.held) // 8
+        self.lanes = VECTOR // self.size
+        self.type = vector(self.held, self.lanes)
+        self.none, self.lowest = e.const(self.type, 0.0), e.const(self.type, -math.inf)
 
-    def write(self) -> None:
-        """Write the walk over the lines and, in it, each of them."""
-        pointers = [self.e.pointer("p0"), self.e.pointer("p1")]
-        with self.e.walk("rank", "dims", ["s0", "s1"], pointers) as (out, source):
-            if self.layout == "column":
-                self._columns(out, source)
-            else:
-                self._line(out, source, None)
-
-    def _columns(self, out: Value, source: Value) -> None:
-        e, m = self.e, self.e.word("m")
-        with e.loop(0, m, self.lanes) as at:
-            mask = e.mask_below(e.b.sub(m, at.index), self.lanes)
-            offset = e.b.mul(at.index, e.const(m.type, self.dtype.size))
-            self._line(e.offset(out, offset), e.offset(source, offset), mask)
-
-    def _line(self, out: Value, source: Value, columns: Value | None) -> None:
-        """One line along the axis, or as many adjacent lines as there are lanes."""
-        e, b = self.e, self.e.b
-        type_ = vector(compute(self.dtype), self.lanes)
-        zero, lowest = e.const(type_, 0.0), e.const(type_, -math.inf)
-
-        def fold(
-            start: Value,
-            combine: Callable[[Value, Value], Value],
-            term: Callable[[Value, Value], Value],
-        ) -> Value:
-            with e.loop(0, self.n, self.lanes if self.along else 1, carry=[start]) as loop:
-                mask = self._mask(loop.index, columns)
-                x = term(self._load(source, loop.index, self.step, mask), loop.index)
-                loop.next(combine(loop.values[0], blank(e, x, mask, start)))
-            total = loop.values[0]
-            return e.splat(across(e, total, combine), self.lanes) if self.along else total
-
-        def power(x: Value, index: Value) -> Value:
-            y = self.math.op_exp(b.fsub(x, top))
-            if self._keeps_powers:
-                self._store(y, out, index, self._mask(index, columns))
-            return y
-
-        top = fold(lowest, self.math.op_max, lambda x, _: x)
-        total = fold(zero, self.math.op_add, power)
-        taken = self.math.op_log(total) if self.logarithmic else total
-        with e.loop(0, self.n, self.lanes if self.along else 1) as loop:
-            mask = self._mask(loop.index, columns)
-            if self._keeps_powers:
-                y = b.fdiv(self._load(out, loop.index, self.step_out, mask), taken)
-            else:
-                x = b.fsub(self._load(source, loop.index, self.step, mask), top)
-                y = b.fsub(x, taken) if self.logarithmic else b.fdiv(self.math.op_exp(x), taken)
-            self._store(y, out, loop.index, mask)
-
-    @property
-    def _keeps_powers(self) -> bool:
-        """Whether the destination holds the exponentials between the passes, unrounded."""
-        return not self.logarithmic and self.dtype.compute is self.dtype
-
-    def _mask(self, index: Value, columns: Value | None) -> Value | None:
-        if not self.along:
-            return columns
-        return self.e.mask_below(self.e.b.sub(self.n, index), self.lanes)
-
-    def _load(self, line: Value, index: Value, step: Value, mask: Value | None) -> Value:
+    def write(self, role: str) -> None:
+        """Write the walk over lines, chunks or strips and, in it, each of them."""
         e = self.e
-        type_ = vector(storage(self.dtype), self.lanes)
-        return widen(e, e.load(e.offset(line, e.b.mul(index, step)), type_, mask), self.dtype)
+        first, end = share(e, e.word("lines"))
+        each = {"row": self._row, "sums": self._sums, "long": self._long, "column": self._strip}
+        with visit(e, first, end, ["s0", "s1"], [e.pointer("p0"), e.pointer("p1")]) as line:
+            index, (out, source) = line
+            each[role](index, out, source)
+        e.drain()
 
-    def _store(self, value: Value, line: Value, index: Value, mask: Value | None) -> None:
-        place = self.e.offset(line, self.e.b.mul(index, self.step_out))
-        self.e.store(narrow(self.e, value, self.dtype), place, mask)
+    # elements
+
+    def _load(self, line: Value, index: Value, mask: Value | None) -> Value:
+        e = self.e
+        place = e.offset(line, e.b.mul(index, e.const(I64, self.dtype.size)))
+        return widen(e, e.load(place, vector(storage(self.dtype), self.lanes), mask), self.dtype)
+
+    def _place(self, room: Value, index: Value) -> Value:
+        return self.e.offset(room, self.e.b.mul(index, self.e.const(I64, self.size)))
+
+    def _greater(self, x: Value, y: Value) -> Value:
+        """The greater one; of NaNs the exponentials will tell."""
+        return self.e.b.select(self.e.b.fcmp_ordered(">", x, y), x, y)
+
+    def _add(self, x: Value, y: Value) -> Value:
+        return self.e.b.fadd(x, y)
+
+    def _finite(self, top: Value) -> Value:
+        """What to subtract: 0 where all elements of a chunk are -inf."""
+        none = self.e.b.fcmp_ordered("==", top, self.e.const(top.type, -math.inf))
+        return self.e.b.select(none, self.e.const(top.type, 0.0), top)
+
+    # rows
+
+    def _top(self, source: Value, n: Value) -> Value:
+        """The greatest element of a row, a scalar."""
+
+        def body(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
+            x = blank(self.e, self._load(source, index, mask), mask, self.lowest)
+            return [self._greater(x, values[0])]
+
+        (top,) = sweep(self.e, n, self.lanes, [self.lowest], body, self._greater)
+        return across(self.e, top, self._greater)
+
+    def _total(
+        self,
+        source: Value,
+        n: Value,
+        top: Value,
+        keep: Callable[[Value, Value, Value | None], None],
+    ) -> Value:
+        """The sum of a row's exponentials, a scalar; `keep` is given each vector of them."""
+        e = self.e
+        tops = e.splat(top, self.lanes)
+
+        def body(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
+            y = self.math.op_exp(e.b.fsub(self._load(source, index, mask), tops))
+            keep(index, y, mask)
+            return [self._add(values[0], blank(e, y, mask, self.none))]
+
+        (total,) = sweep(e, n, self.lanes, [self.none], body, self._add)
+        return across(e, total, self._add)
+
+    def _finish(self, out: Value, n: Value, result: Callable[[Value, Value | None], Value]) -> None:
+        """Write a row of results, past the caches if that is wanted and its place allows it."""
+        e, b = self.e, self.e.b
+
+        def place(index: Value) -> Value:
+            return e.offset(out, b.mul(index, e.const(I64, self.dtype.size)))
+
+        def store(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
+            e.store(narrow(e, result(index, mask), self.dtype), place(index), mask)
+            return []
+
+        def stream(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
+            if mask is not None:
+                return store(index, mask, _)
+            e.stream(narrow(e, result(index, mask), self.dtype), place(index))
+            return []
+
+        odd = b.and_(b.ptrtoint(out, I64), e.const(I64, VECTOR - 1))
+        wanted = b.and_(
+            b.icmp_signed("!=", e.word("stream"), e.const(I64, 0)),
+            b.icmp_signed("==", odd, e.const(I64, 0)),
+        )
+        with b.if_else(wanted) as (then, otherwise):
+            with then:
+                sweep(e, n, self.lanes, [], stream)
+            with otherwise:
+                sweep(e, n, self.lanes, [], store)
+
+    def _row(self, index: Value, out: Value, source: Value) -> None:
+        e, b, n = self.e, self.e.b, self.e.word("n")
+        room = e.offset(e.pointer("p2"), b.mul(e.part, e.word("room")))
+        following = e.offset(source, e.word("ahead"))
+        top = self._top(source, n)
+
+        def keep(index: Value, y: Value, mask: Value | None) -> None:
+            if not self.logarithmic:
+                e.store(y, self._place(room, index), mask)
+            if mask is None:
+                e.prefetch(e.offset(following, b.mul(index, e.const(I64, self.dtype.size))))
+
+        total = self._total(source, n, top, keep)
+        if self.logarithmic:
+            self._finish(out, n, self._logarithm(source, top, total))
+            return
+        factor = e.splat(b.fdiv(e.const(self.held, 1.0), total), self.lanes)
+
+        def scaled(index: Value, mask: Value | None) -> Value:
+            return b.fmul(e.load(self._place(room, index), self.type, mask), factor)
+
+        self._finish(out, n, scaled)
+
+    def _logarithm(
+        self, source: Value, top: Value, total: Value
+    ) -> Callable[[Value, Value | None], Value]:
+        e, b = self.e, self.e.b
+        tops, taken = (e.splat(v, self.lanes) for v in (top, self.math.op_log(total)))
+        return lambda index, mask: b.fsub(b.fsub(self._load(source, index, mask), tops), taken)
+
+    # chunks of long rows
+
+    def _chunk(self, index: Value) -> tuple[Value, Value]:
+        """The line a chunk belongs to, and the chunk's length."""
+        e, b, chunk, chunks = self.e, self.e.b, self.e.word("chunk"), self.e.word("chunks")
+        line = b.udiv(index, chunks)
+        at = b.sub(index, b.mul(line, chunks))
+        return line, e.intrinsic("llvm.smin", I64, b.sub(e.word("n"), b.mul(at, chunk)), chunk)
+
+    def _sums(self, index: Value, out: Value, source: Value) -> None:
+        e = self.e
+        _, length = self._chunk(index)
+        top = self._top(source, length)
+        total = self._total(source, length, self._finite(top), lambda *_: None)
+        e.b.store(top, self._place(e.pointer("p2"), index), align=self.size)
+        e.b.store(total, self._place(e.pointer("p3"), index), align=self.size)
+
+    def _long(self, index: Value, out: Value, source: Value) -> None:
+        e, b, chunks = self.e, self.e.b, self.e.word("chunks")
+        line, length = self._chunk(index)
+        tops, totals = (self._place(e.pointer(p), b.mul(line, chunks)) for p in ("p2", "p3"))
+
+        def greatest(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
+            x = e.load(self._place(tops, index), self.type, mask)
+            return [self._greater(blank(e, x, mask, self.lowest), values[0])]
+
+        (lanes,) = sweep(e, chunks, self.lanes, [self.lowest], greatest, self._greater)
+        top = across(e, lanes, self._greater)
+        shift = e.splat(top, self.lanes)
+
+        def add(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
+            x = e.load(self._place(tops, index), self.type, mask)
+            part = e.load(self._place(totals, index), self.type, mask)
+            term = b.fmul(part, self.math.op_exp(b.fsub(x, shift)))
+            return [self._add(values[0], blank(e, term, mask, self.none))]
+
+        (lanes,) = sweep(e, chunks, self.lanes, [self.none], add, self._add)
+        total = across(e, lanes, self._add)
+        if self.logarithmic:
+            self._finish(out, length, self._logarithm(source, top, total))
+            return
+        factor = e.splat(b.fdiv(e.const(self.held, 1.0), total), self.lanes)
+
+        def result(index: Value, mask: Value | None) -> Value:
+            x = self._load(source, index, mask)
+            return b.fmul(self.math.op_exp(b.fsub(x, shift)), factor)
+
+        self._finish(out, length, result)
+
+    # strips of columns
+
+    def _strip(self, index: Value, out: Value, source: Value) -> None:
+        """Three passes down a strip; greatest elements and sums lie behind the exponentials."""
+        e, b, n, most = self.e, self.e.b, self.e.word("n"), self.e.word("width")
+        room = e.offset(e.pointer("p2"), b.mul(e.part, e.word("room")))
+        before = b.mul(b.urem(index, e.word("strips")), most)
+        width = e.intrinsic("llvm.smin", I64, b.sub(e.word("m"), before), most)
+        tops = self._place(room, b.mul(n, most))
+        totals = self._place(tops, most)
+
+        def held(place: Value, at: Value) -> Value:
+            return b.load(self._place(place, at), typ=self.type, align=VECTOR)
+
+        def put(value: Value, place: Value, at: Value) -> None:
+            b.store(value, self._place(place, at), align=VECTOR)
+
+        def start(at: Value, _: Value | None) -> None:
+            put(self.lowest, tops, at)
+            put(self.none, totals, at)
+
+        def down(body: Callable[[Value, Value, Value, Value, Value | None], None]) -> None:
+            with e.loop(0, n) as row:
+                line = e.offset(source, b.mul(row.index, e.word("step")))
+                target = e.offset(out, b.mul(row.index, e.word("chunk")))
+                kept = self._place(room, b.mul(row.index, most))
+                each_vector(
+                    e, width, self.lanes, lambda at, mask: body(line, target, kept, at, mask)
+                )
+
+        def greatest(line: Value, _: Value, __: Value, at: Value, mask: Value | None) -> None:
+            put(self._greater(self._load(line, at, mask), held(tops, at)), tops, at)
+
+        def powers(line: Value, _: Value, kept: Value, at: Value, mask: Value | None) -> None:
+            y = self.math.op_exp(b.fsub(self._load(line, at, mask), held(tops, at)))
+            put(y, kept, at)
+            put(self._add(held(totals, at), y), totals, at)
+
+        def invert(at: Value, _: Value | None) -> None:
+            total = held(totals, at)
+            if self.logarithmic:
+                put(self.math.op_log(total), totals, at)
+            else:
+                put(b.fdiv(e.const(self.type, 1.0), total), totals, at)
+
+        def finish(line: Value, target: Value, kept: Value, at: Value, mask: Value | None) -> None:
+            if self.logarithmic:
+                x = b.fsub(self._load(line, at, mask), held(tops, at))
+                y = b.fsub(x, held(totals, at))
+            else:
+                y = b.fmul(held(kept, at), held(totals, at))
+            place = e.offset(target, b.mul(at, e.const(I64, self.dtype.size)))
+            e.store(narrow(e, y, self.dtype), place, mask)
+
+        each_vector(e, width, self.lanes, start)
+        down(greatest)
+        down(powers)
+        each_vector(e, width, self.lanes, invert)
+        down(finish)
