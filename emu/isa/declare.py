@@ -140,7 +140,7 @@ def insn(
         _add(
             Instruction(
                 mnemonic=syntax.split()[0],
-                extension=body.__module__.rpartition(".")[2],
+                extension=body.__module__.split(".")[2],
                 encoding=encoding,
                 syntax=syntax,
                 doc=doc or (inspect.getdoc(body) or "").split("\n")[0],

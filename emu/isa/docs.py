@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import re
 
-from emu.isa import EXTENSIONS, TABLE, Instruction
+from emu.isa import EXTENSIONS, TABLE, Instruction, xaitensor
 from emu.isa.csrs import BY_NUMBER
+from emu.isa.xaitensor.docs import sections
 
 _HEAD = """# The instruction set
 
@@ -30,7 +31,7 @@ def _assembly(insn: Instruction) -> str:
 
 
 def _extension(module: object) -> list[str]:
-    name = getattr(module, "__name__", "").rpartition(".")[2]
+    name = getattr(module, "__name__", "").split(".")[2]
     title = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
     rows = [
         f"| `{_assembly(i)}` | `{_cell(i.encoding.picture)}` | {_cell(i.doc)} |"
@@ -46,6 +47,8 @@ def render() -> str:
     lines = [_HEAD]
     for module in EXTENSIONS:
         lines += _extension(module)
+        if module is xaitensor:
+            lines += sections()
     lines += ["## Control and status registers", "", "| number | name | meaning |"]
     lines += ["| --- | --- | --- |"]
     lines += [f"| {n:#05x} | `{c.name}` | {c.doc} |" for n, c in sorted(BY_NUMBER.items())]

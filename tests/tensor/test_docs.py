@@ -53,9 +53,9 @@ def test_attribute_layout_is_that_of_the_code() -> None:
         if not field:
             continue
         default = getattr(Attributes(), field)
-        many = isinstance(default, tuple)
-        marked = _with(field, (5, 0, 0, 0) if many else 5)
-        cleared = _with(field, (0, 0, 0, 0) if many else 0)
+        rest = (0,) * (len(default) - 1) if isinstance(default, tuple) else None
+        marked = _with(field, 5 if rest is None else (5, *rest))
+        cleared = _with(field, 0 if rest is None else (0, *rest))
         pairs = zip(marked.encode(), cleared.encode(), strict=True)
         changed = [at for at, (a, b) in enumerate(pairs) if a != b]
-        assert int(offset) == changed[0] - (changed[0] % 4 if field in ("alpha", "beta") else 0)
+        assert int(offset) == changed[0] - (changed[0] % 4 if isinstance(default, float) else 0)

@@ -72,7 +72,7 @@ def test_a_tensor_exception_names_cause_and_operand(board: Board) -> None:
     board.engine.run(6)
     assert (board["mcause"], board["mtval"]) == (24, 0)
     assert board["mepc"] == BASE + 5 * 4
-    assert (board["tcause"], board["toperand"]) == (Cause.SHAPE, Operand.FIRST)
+    assert (board["tcause"], board["toperand"]) == (Cause.SHAPE, Operand.DESTINATION)
 
 
 def test_an_element_outside_ram_is_an_access_fault(board: Board) -> None:

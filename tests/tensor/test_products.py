@@ -173,8 +173,8 @@ A, B, IMAGE, TAPS = (
     [
         ("tmatmul", (3, 5), (A, B.astype(np.float64)), None, Cause.DTYPE, Operand.SECOND),
         ("tmatmul", (3, 5), (A[0], B), None, Cause.RANK, Operand.FIRST),
-        ("tmatmul", (3, 6), (A, B), None, Cause.SHAPE, Operand.SECOND),
-        ("tmatmul", (2, 5), (A, B), None, Cause.SHAPE, Operand.FIRST),
+        ("tmatmul", (3, 6), (A, B), None, Cause.SHAPE, Operand.DESTINATION),
+        ("tmatmul", (3, 5), (A, B[1:]), None, Cause.SHAPE, Operand.SECOND),
         ("tmatmul", (2, 3, 5), (A, B), None, Cause.SHAPE, Operand.DESTINATION),
         ("tconv", (1, 2, 4, 4), (IMAGE[0], TAPS), None, Cause.RANK, Operand.SECOND),
         ("tconv", (1, 2, 5, 4), (IMAGE, TAPS), None, Cause.SHAPE, Operand.DESTINATION),

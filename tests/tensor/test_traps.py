@@ -142,7 +142,7 @@ def test_a_destination_must_not_overlap_itself() -> None:
         ("texp", ("i32", "i32"), Operand.FIRST),
         ("tnot", ("f64", "f64"), Operand.FIRST),
         ("tsoftmax", ("i32", "i32"), Operand.FIRST),
-        ("tmatmul", ("bool", "bool", "bool"), Operand.DESTINATION),
+        ("tmatmul", ("bool", "bool", "bool"), Operand.FIRST),
         ("tconv", ("f32", "f32", "i8"), Operand.SECOND),
     ],
 )
@@ -155,7 +155,7 @@ def test_types_an_instruction_does_not_take(
         bench.execute(mnemonic, *(bench.empty(shape, d) for d in dtypes))
 
 
-@pytest.mark.parametrize("offset", [2, 7, 116, 127])
+@pytest.mark.parametrize("offset", [117, 118, 119])
 def test_reserved_bytes_of_an_attribute_block_must_be_zero(offset: int) -> None:
     bench = Bench()
     block = bench.take(128, 128)

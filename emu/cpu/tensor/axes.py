@@ -121,23 +121,6 @@ def expanded(view: View, rank: int, axes: Sequence[int]) -> View:
     )
 
 
-def reduced_dims(dims: tuple[int, ...], axes: Sequence[int], keep: bool) -> tuple[int, ...]:
-    """The extents of a reduction's result: the reduced ones are 1, or gone."""
-    return tuple(1 if d in axes else n for d, n in enumerate(dims) if keep or d not in axes)
-
-
-def normal_axis(axis: int, rank: int) -> int | None:
-    """An axis that may count from the end, as 0 to rank - 1; None when there is no such axis."""
-    return axis % rank if -rank <= axis < rank else None
-
-
-def masked_axes(mask: int, rank: int) -> tuple[int, ...] | None:
-    """The axes of a bit mask, 0 meaning all; None when it names one that does not exist."""
-    if mask >> rank:
-        return None
-    return tuple(d for d in range(rank) if not mask or mask >> d & 1)
-
-
 def halves(e: Emitter, value: Value) -> tuple[Value, Value]:
     """The lower and the upper lanes of a vector; scalars, when it has two."""
     lanes = lanes_of(value.type) // 2

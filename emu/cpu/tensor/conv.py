@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product as every_index
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
+from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.conv_gemm import BLOCK, Activation, Product, lanes, tile_for
 from emu.cpu.tensor.descriptor import DType, View, dense, dense_strides
 from emu.cpu.tensor.elementwise import run_copy, run_unary
@@ -56,6 +57,11 @@ class Window:
         first = max(0, -(-(self.pad - phase) // self.step))
         end = min(self.line, (self.size - 1 + self.pad - phase) // self.step + 1)
         return first, max(end, first), first * self.step + phase - self.pad
+
+
+@schedule("tconv")
+def _conv(call: Call) -> None:
+    run_conv(call["d"], call["x"], call["w"], call.get("bias"), call.at)
 
 
 def run_conv(

@@ -11,16 +11,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emu.cpu.tensor.call import Call
+from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import I8, I16, I32, I64, DType, View
 from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
 from emu.cpu.tensor.expr import Expr, arg
 from emu.cpu.tensor.kernels import kernel
-from emu.cpu.tensor.semantics import UNARY
+from emu.cpu.tensor.semantics import BINARY, UNARY
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
 _BLOCK = Block("rank n dims:8 p0 p1 p2 s0:8 s1:8 s2:8 i0 i1 i2 alpha beta")
 RAW = {1: I8, 2: I16, 4: I32, 8: I64}
 """The type, by size, as which elements are moved that nobody looks at."""
+
+
+@bound(*BINARY, *UNARY, in_place=True)
+def _elementwise(call: Call) -> None:
+    meaning = BINARY.get(call.mnemonic) or UNARY[call.mnemonic]
+    sources = [view for name, view in call.views.items() if name != "d"]
+    run_expression(call.mnemonic, meaning.expr, call["d"], sources, call.params)
+
+
+@bound("tcopy", in_place=True)
+def _copy(call: Call) -> None:
+    run_copy(call["d"], call["x"])
+
+
+def activate(call: Call, result: View) -> None:
+    """Apply the activation that the attribute block asks for."""
+    if call.activation is not None:
+        run_unary(call.activation, result, result, call.params)
 
 
 def run_expression(

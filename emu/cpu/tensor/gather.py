@@ -9,6 +9,8 @@ result, the data and the offsets, each standing still along the dimensions it do
 from __future__ import annotations
 
 from emu.cpu.tensor.axes import VECTOR
+from emu.cpu.tensor.call import Call
+from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import I64 as INDEX
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import RAW, schedule
@@ -21,9 +23,9 @@ _OFFSETS = Block("p0 p1 rank dims:8 s0:8 s1:8 n i0 i1 extent step")
 _COPY = Block("p0 p1 p2 rank dims:8 s0:8 s1:8 s2:8 n i0 i1 i2")
 
 
-def gathered_dims(data: tuple[int, ...], indices: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """The extents of the result."""
-    return data[:axis] + indices + data[axis + 1 :]
+@bound("tgather")
+def _gather(call: Call) -> None:
+    run_gather(call["d"], call["x"], call["y"], call.axis)
 
 
 def run_gather(destination: View, data: View, indices: View, axis: int) -> None:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from emu.cpu.tensor.attributes import Attributes
+from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import target
@@ -61,6 +62,11 @@ class Product:
     @property
     def batch(self) -> tuple[int, ...]:
         return self.c.dims[:-2]
+
+
+@schedule("tmatmul")
+def _matmul(call: Call) -> None:
+    run_matmul(call["d"], call["x"], call["y"], call.get("bias"), call.at)
 
 
 def run_matmul(

@@ -18,6 +18,8 @@ from llvmlite import ir
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.axes import VECTOR, blank
+from emu.cpu.tensor.call import Call
+from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import schedule
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, vector
@@ -32,6 +34,11 @@ _BLOCK = Block(
     "p0 p1 rank dims:8 s0:8 s1:8 "
     "size:3 out:3 to:3 back:3 kernel:3 stride:3 dilation:3 pad:3 divisor"
 )
+
+
+@bound(*POOLS)
+def _pool(call: Call) -> None:
+    run_pool(call.mnemonic, call["d"], call["x"], call.at)
 
 
 def run_pool(mnemonic: str, destination: View, source: View, window: Attributes) -> None:

@@ -32,6 +32,7 @@ from emu.cpu.tensor.axes import (
     sweep,
     visit,
 )  # fmt: skip
+from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import BOOL, F64, U8, DType, View
 from emu.cpu.tensor.emit import I64, Block, Emitter, Type, Value, bits_of, is_float, vector
 from emu.cpu.tensor.expr import ALPHA, Expr, arg, call
@@ -98,6 +99,11 @@ FOLDS = {
     ),
 }  # fmt: skip
 """Reductions by mnemonic."""
+
+
+@schedule(*FOLDS)
+def _reduce(call: Call) -> None:
+    run_reduce(call.mnemonic, call["d"], call["x"], call.axes)
 
 
 def run_reduce(mnemonic: str, destination: View, source: View, axes: Sequence[int]) -> None:

@@ -26,6 +26,7 @@ from emu.cpu.tensor.axes import (
     sweep,
     visit,
 )  # fmt: skip
+from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, is_float, vector
 from emu.cpu.tensor.kernels import kernel
@@ -39,6 +40,11 @@ _SPAN = 4096
 """Elements of a row that are compared before the best block is noted."""
 SEARCHES = {"targmax": FOLDS["tredmax"], "targmin": FOLDS["tredmin"]}
 _HOW = {"max": ">", "min": "<"}
+
+
+@schedule(*SEARCHES)
+def _search(call: Call) -> None:
+    run_search(call.mnemonic, call["d"], call["x"], call.axis)
 
 
 def run_search(

@@ -33,6 +33,7 @@ from emu.cpu.tensor.axes import (
     sweep,
     visit,
 )  # fmt: skip
+from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, bits_of, vector
@@ -41,8 +42,6 @@ from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
 _BLOCK = Block(f"{WORDS} p2 p3 room ahead stream chunk chunks strips width")
 LOGARITHMIC = {"tsoftmax": False, "tlogsoftmax": True}
-FLOPS = 24
-"""Operations an element, for the virtual clock: an exponential and four more."""
 _LONG = 1 << 17
 """Bytes of a line, in the type of arithmetic, from which it is cut into chunks."""
 _CHUNK = 1 << 13
@@ -51,6 +50,11 @@ _STRIP = 1 << 17
 """Bytes of exponentials that a strip of columns keeps."""
 STREAM = 1 << 24
 """Bytes of a result from which it is written past the caches, which it would only sweep."""
+
+
+@schedule(*LOGARITHMIC, in_place=True)
+def _softmax(call: Call) -> None:
+    run_softmax(call.mnemonic, call["d"], call["x"], call.axis)
 
 
 def run_softmax(mnemonic: str, destination: View, source: View, axis: int) -> None:

@@ -1,0 +1,78 @@
+"""The part of `docs/isa.md` about instructions that compute: what each takes, gives and means."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import textwrap
+from types import ModuleType
+
+from emu.isa.xaitensor import FAMILIES, TENSORS, Declaration
+from emu.isa.xaitensor.signature import VARIABLES
+
+_FORM = """### How tensor instructions are described
+
+`x: T[*a, n@axis, *c] -> d: T[*a, n, *c]` names the operands: before the arrow the sources, ts1 and
+ts2, then operands that the attribute block names (with `?`: may be left out); behind it td, then
+further results. Before the brackets stands the element type: a name or several, a set (`any`,
+`number`, `float`, `int`, `logic`: integers and bool, `index`: i32 and i64, with what it counts in)
+or a variable, the same type wherever it stands. In the brackets stand the extents: `n` is the same
+wherever it stands, `*a` any number of them, `n@axis` the one that the attribute `axis` names; `~*s`
+takes part in NumPy's broadcast, whose outcome is `s`; `~d` stretches to the extents of `d`; all
+else is arithmetic.
+
+Meanings are in Python's grammar. An expression alone gives one element of the result from those at
+its place in the sources; otherwise a line says so for each result, `at` other lines for what it
+uses. `for k in n` runs over the indices below n, `at in t` asks whether an index is one; arithmetic
+on several indices is element by element. `act` is the activation that the attribute block asks for.
+An operand that is left out reads 0.
+"""
+
+
+def sections() -> list[str]:
+    """The lines, a section for every family."""
+    lines = [_FORM]
+    for family in FAMILIES:
+        name = family.__name__.rpartition(".")[2]
+        lines += [*_head(family), ""]
+        for declaration in TENSORS.values():
+            if declaration.family == name:
+                lines += [*_instruction(declaration), ""]
+    return lines
+
+
+def _head(family: ModuleType) -> list[str]:
+    title, _, rest = (inspect.getdoc(family) or "").partition("\n\n")
+    lines = [f"### {' '.join(title.split()).rstrip('.')}"]
+    return [*lines, "", *textwrap.wrap(rest, 100)] if rest.strip() else lines
+
+
+def _instruction(declaration: Declaration) -> list[str]:
+    sets = [f"{v}: {declaration.types[v]}" for v in VARIABLES if v in declaration.types]
+    signature = "; ".join([declaration.signature, *sets])
+    means = "\n".join(line.strip() for line in declaration.means.splitlines())
+    lines = [f"**{declaration.mnemonic}** {declaration.doc}", "", "```", signature, means, "```"]
+    notes = _notes(declaration)
+    return [*lines, notes] if notes else lines
+
+
+def _notes(declaration: Declaration) -> str:
+    """What the attribute block says, and where td is not the only operand that is written."""
+    notes = []
+    if declaration.defaults:
+        values = (f"{k} = {_number(v)}" for k, v in declaration.defaults.items())
+        notes.append(f"Without a block: {', '.join(values)}.")
+    if declaration.flags:
+        flags = (f"bit {bit} `{name}`" for name, bit in declaration.flags.items())
+        notes.append(f"Flags: {', '.join(flags)}.")
+    if declaration.modes:
+        modes = (f"{number} `{name}`" for number, name in enumerate(declaration.modes))
+        notes.append(f"Modes: {', '.join(modes)}.")
+    if declaration.extras:
+        extras = (f"e{place} `{operand.name}`" for place, operand in declaration.extras.items())
+        notes.append(f"Extra operands: {', '.join(extras)}.")
+    return " ".join(notes)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) or math.isinf(value) else f"{value:g}"

@@ -1,0 +1,110 @@
+"""The functions of shape expressions: extents from extents and attributes.
+
+Each takes the scope first, where attribute fields and flags are found by name, then its arguments:
+extents as integers, several as tuples. All that an instruction's shape needs beyond arithmetic
+stands here, for the checks as well as for a compiler that infers shapes. A rule that the attributes
+make meaningless raises `BadAttribute`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from emu.isa.xaitensor.notation import Scope, Value
+
+Extents = tuple[int, ...]
+
+
+class BadAttribute(Exception):
+    """The attribute block asks for what does not exist."""
+
+
+class NoBroadcast(Exception):
+    """Extents that NumPy's rule does not bring together."""
+
+
+def normal_axis(axis: int, rank: int) -> int:
+    """An axis that may count from the end, as 0 to rank - 1. Raises BadAttribute outside."""
+    if not -rank <= axis < rank:
+        raise BadAttribute
+    return axis % rank
+
+
+def broadcast(*shapes: Extents) -> Extents:
+    """NumPy's common shape: aligned at the end, 1 stretches. Raises NoBroadcast."""
+    rank = max((len(s) for s in shapes), default=0)
+    common = [1] * rank
+    for shape in shapes:
+        for d, extent in enumerate(shape, rank - len(shape)):
+            if extent != 1:
+                if common[d] not in (1, extent):
+                    raise NoBroadcast
+                common[d] = extent
+    return tuple(common)
+
+
+def stretches(dims: Extents, to: Extents) -> bool:
+    """Whether `dims` broadcasts to exactly `to`."""
+    lead = len(to) - len(dims)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(dims, to[lead:], strict=True))
+
+
+def windows(at: Scope, extents: Extents, taps: Extents) -> Extents:
+    """How many windows of `taps` fit along each extent, by stride, dilation and padding."""
+    counts = []
+    for i, extent in enumerate(extents):
+        begin, end = at["pad_begin"][i], at["pad_end"][i]
+        if min(begin, end) < 0 or taps[i] < 1:
+            raise BadAttribute
+        rest = extent + begin + end - ((taps[i] - 1) * at["dilation"][i] + 1)
+        if rest < 0:
+            raise BadAttribute
+        counts.append(rest // at["stride"][i] + 1)
+    return tuple(counts)
+
+
+def folded_axes(at: Scope, rank: int) -> Extents:
+    """The dimensions that the bit mask `axes` names, 0 meaning all."""
+    mask = at["axes"]
+    if mask >> rank:
+        raise BadAttribute
+    return tuple(d for d in range(rank) if not mask or mask >> d & 1)
+
+
+def reduced(at: Scope, extents: Extents) -> Extents:
+    """The extents of a reduction over `axes`: those dimensions are 1 (flag `keep`), or gone."""
+    axes = folded_axes(at, len(extents))
+    return tuple(
+        1 if d in axes else n for d, n in enumerate(extents) if at["keep"] or d not in axes
+    )
+
+
+def folded(at: Scope, extents: Extents) -> Extents:
+    """The extents of the reduced dimensions."""
+    return tuple(extents[d] for d in folded_axes(at, len(extents)))
+
+
+def kept(at: Scope, index: Extents) -> Extents:
+    """The index, in the result of a reduction, of what the element at `index` goes into."""
+    axes = folded_axes(at, len(index))
+    return tuple(0 if d in axes else i for d, i in enumerate(index) if at["keep"] or d not in axes)
+
+
+def ones(_: Scope, count: int) -> Extents:
+    """`count` extents of 1."""
+    return (1,) * count
+
+
+RULES: dict[str, Callable[..., Value]] = {
+    "windows": windows,
+    "reduced": reduced,
+    "folded": folded,
+    "kept": kept,
+    "ones": ones,
+    "prod": lambda _, extents: math.prod(extents),
+    "len": lambda _, extents: len(extents),
+    "max": lambda _, *numbers: max(*numbers),
+    "min": lambda _, *numbers: min(*numbers),
+}
+"""The functions by the names they are called by."""
