@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import mmap
 import os
 import threading
 from collections.abc import Callable
 
+from emu.cpu.tensor.arena import reserved
 from emu.cpu.tensor.kernels import THREADS_MAX
 from emu.cpu.tensor.unit.build import unit_code
 from emu.cpu.tensor.unit.layout import WORD, Team
@@ -49,7 +49,7 @@ class _Team:
     """The threads of this process and the memory they share."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, Team.SIZE)
+        self._memory = reserved(Team.SIZE)  # private: a fork must not share it
         self._words = memoryview(self._memory).cast("Q")
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._threads: list[threading.Thread] = []

@@ -53,11 +53,11 @@ class TensorUnit:
 
     def __init__(self, hart: Hart) -> None:
         self._hart = hart
-        self._memory = mmap.mmap(-1, Unit.SIZE)
+        self._memory = reserved(Unit.SIZE)
         self._words = memoryview(self._memory).cast("Q")
         self._address = _address_of(self._memory)
-        self._table = mmap.mmap(-1, TABLE_SIZE * 2 * WORD)
-        self._scratch = mmap.mmap(-1, mmap.PAGESIZE)
+        self._table = reserved(TABLE_SIZE * 2 * WORD)
+        self._scratch = reserved(mmap.PAGESIZE)
         self._records: dict[bytes, tuple[array[int], Plan]] = {}
         self._records_words = 0
         self._next_run = 0
