@@ -10,7 +10,7 @@ import pytest
 
 from toolchain.kern import typed
 from toolchain.kern.check import check
-from toolchain.kern.compile import library
+from toolchain.kern.compile import library, tensor_library
 from toolchain.kern.diagnostics import KernErrors, Source
 from toolchain.kern.parse import parse
 from toolchain.kern.syntax import Module
@@ -27,7 +27,8 @@ def _prelude() -> Module:
 def _analyse(text: str, modules: dict[str, str]) -> typed.Program:
     """Checks a program with the prelude, but without the runtime, which only costs time here."""
     program = {"m": text, **modules}
-    parsed = [parse(Source(f"{name}.kern", name, text)) for name, text in program.items()]
+    sources = [Source(f"{name}.kern", name, text) for name, text in program.items()]
+    parsed = map(parse, [*tensor_library(sources), *sources])
     return check([_prelude(), *parsed], "m", tests=True)
 
 

@@ -1,13 +1,16 @@
 """The compiler's driver: from sources to an RV64 object, pass by pass.
 
 Every program is compiled together with the prelude (names seen everywhere) and the runtime: the
-modules `kern.*`, which the code generator calls and whose names no program can write.
+modules `kern.*`, which the code generator calls and whose names no program can write. One that
+speaks of tensors is compiled with the module `tensors` too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from emu.errors import AiosError
@@ -15,6 +18,9 @@ from toolchain.kern import check, parse, typed
 from toolchain.kern.diagnostics import Diagnostic, KernErrors, Source
 
 _HERE = Path(__file__).parent
+_TENSORS = re.compile(r"\btensor(s\.|\b(?!\.))")
+"""The type, or the module of the same name and an s; a module's name `tensor.` does not count."""
+_WORD = re.compile(r"\w+")
 _RUNTIME = ("text", "containers", "panics", "memory", "arithmetic")
 
 
@@ -32,8 +38,7 @@ def read_source(path: Path) -> Source:
 def library(*, tests: bool = False) -> list[Source]:
     """The prelude and the runtime."""
     names = (*_RUNTIME, "testing") if tests else _RUNTIME
-    prelude = Source("prelude.kern", "prelude", (_HERE / "prelude.kern").read_text("utf-8"))
-    return [prelude] + [
+    return [_read("prelude")] + [
         Source(
             f"runtime/{name}.kern",
             f"kern.{name}",
@@ -43,9 +48,26 @@ def library(*, tests: bool = False) -> list[Source]:
     ]
 
 
+def tensor_library(sources: Sequence[Source]) -> list[Source]:
+    """The module `tensors`, with the functions whose names occur, if these sources need it."""
+    if not any(_TENSORS.search(source.text) for source in sources):
+        return []
+    from toolchain.kern.check.tensors import OPERATORS, PREFIXES
+    from toolchain.kern.tensorlib import used
+
+    written = {word for source in sources for word in _WORD.findall(source.text)}
+    base = _read("tensors")
+    text = base.text + used({*written, *OPERATORS.values(), *PREFIXES.values()})
+    return [replace(base, text=text)]
+
+
+def _read(name: str) -> Source:
+    return Source(f"{name}.kern", name, (_HERE / f"{name}.kern").read_text("utf-8"))
+
+
 def analyse(sources: Sequence[Source], *, root: str, tests: bool = False) -> typed.Program:
     """The checked program; raises KernErrors with all that is wrong in all files."""
-    everything = [*library(tests=tests), *sources]
+    everything = [*library(tests=tests), *tensor_library(sources), *sources]
     modules = []
     wrong: list[Diagnostic] = []
     for source in everything:

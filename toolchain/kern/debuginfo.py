@@ -244,8 +244,6 @@ class DebugInfo:
                 first, indices = self.type(types.Ptr(element)), self.type(types.Ptr(types.U32))
                 length = self.type(types.INT)
                 return [("first", first, 8, 0), ("indices", indices, 8, 8), ("len", length, 8, 16)]
-            case types.Tensor():
-                return [(name, self.type(t), types.size_of(t), o) for name, t, o in _DESCRIPTOR]
         members = types.members_of(type_) or ()
         return [
             (name, self.type(member), types.size_of(member), types.offset_of(type_, i))
@@ -253,20 +251,12 @@ class DebugInfo:
         ]
 
 
-_DESCRIPTOR: tuple[tuple[str, types.Type, int], ...] = (
-    ("base", types.PTR, 0),
-    ("dtype", types.U8, 8),
-    ("rank", types.U8, 9),
-    ("dims", types.Array(types.U32, 8), 16),
-    ("strides", types.Array(types.INT, 8), 48),
-)
-"""The fields of a tensor descriptor in memory: name, type, byte offset."""
-
-
 def _names(type_: types.Type) -> tuple[str, ...]:
     match type_:
         case types.Struct():
             return tuple(field.name for field in type_.fields)
+        case types.Tensor():
+            return tuple(types.DESCRIPTOR)
         case types.SlotTable():
             return "elements", "used"
         case types.Queue():

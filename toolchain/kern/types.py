@@ -218,13 +218,29 @@ class Result(Type):
 
 
 @dataclass(frozen=True)
-class Tensor(Type):
-    """A Xaitensor descriptor, 128 bytes aligned to 128 (layout: docs/isa.md)."""
+class Half(Type):
+    """A 16-bit float, `f16` or `bf16`: tensors have such elements, no other object has."""
 
-    element: Type
+    name: str
 
     def __str__(self) -> str:
-        return f"tensor[{self.element}]"
+        return self.name
+
+
+@dataclass(frozen=True)
+class Tensor(Type):
+    """A Xaitensor descriptor, 128 bytes aligned to 128 (layout: docs/tensor.md); `element` is None
+    for the plain `tensor`, whose descriptor says while running what its elements are."""
+
+    element: Type | None = None
+
+    def __str__(self) -> str:
+        return "tensor" if self.element is None else f"tensor[{self.element}]"
+
+    @staticmethod
+    def index_of(name: str) -> int | None:
+        """The number of the descriptor's field `name`, or None."""
+        return list(DESCRIPTOR).index(name) if name in DESCRIPTOR else None
 
 
 @dataclass(frozen=True)
@@ -291,16 +307,29 @@ I8, I16, I32 = Int(8, True), Int(16, True), Int(32, True)
 U8, U16, U32, U64 = Int(8, False), Int(16, False), Int(32, False), Int(64, False)
 F32, F64 = Float(32), Float(64)
 BOOL, VOID, NEVER, POISON, NULL, STR = Bool(), Void(), Never(), Poison(), Null(), Str()
-PTR = Ptr()
+PTR, TENSOR = Ptr(), Tensor()
 ANY_INT, ANY_FLOAT = AnyInt(), AnyFloat()
 
 NAMED: dict[str, Type] = {
     "int": INT, "float": F64, "bool": BOOL, "str": STR, "ptr": PTR,
     "i8": I8, "i16": I16, "i32": I32, "i64": INT,
     "u8": U8, "u16": U16, "u32": U32, "u64": U64,
-    "f32": F32, "f64": F64,
+    "f32": F32, "f64": F64, "tensor": TENSOR,
 }  # fmt: skip
 """The types whose name is one word."""
+
+
+ELEMENT_CODES: dict[Type, int] = {
+    F32: 1, U8: 2, I8: 3, I16: 5, I32: 6, INT: 7, BOOL: 9, Half("f16"): 10, F64: 11,
+    Half("bf16"): 16,
+}  # fmt: skip
+"""What tensors may be made of, and the descriptor's code for it (those of ONNX's TensorProto)."""
+
+DESCRIPTOR: dict[str, Type] = {
+    "base": PTR, "dtype": U8, "rank": U8, "zero": Array(U8, 6), "dims": Array(U32, 8),
+    "strides": Array(INT, 8), "reserved": Array(U64, 2),
+}  # fmt: skip
+"""The fields of a tensor's descriptor, in order; the layout is that of a struct."""
 
 
 def size_of(type_: Type) -> int:
@@ -318,8 +347,6 @@ def size_of(type_: Type) -> int:
             return 24
         case Array(element, length):
             return size_of(element) * length
-        case Tensor():
-            return 128
         case Void() | Never():
             return 0
     members = members_of(type_)
@@ -351,6 +378,8 @@ def members_of(type_: Type) -> tuple[Type, ...] | None:
     match type_:
         case Struct():
             return tuple(f.type for f in type_.fields)
+        case Tensor():
+            return tuple(DESCRIPTOR.values())
         case SlotTable(element, length):
             return Array(element, length), Array(U64, -(-length // 64))
         case Queue(element, length):

@@ -15,9 +15,11 @@ from toolchain.kern.check.declare import fill_struct
 from toolchain.kern.check.expressions import symbol_value
 from toolchain.kern.check.names import resolve
 from toolchain.kern.check.symbols import EnumSymbol, ModuleSymbol
+from toolchain.kern.check.tensors import element_of, rows_of
 from toolchain.kern.check.typenames import PARAMETRISED, named_type
 from toolchain.kern.diagnostics import Place, did_you_mean
 from toolchain.kern.types import (
+    DESCRIPTOR,
     INT,
     POISON,
     PTR,
@@ -35,6 +37,7 @@ from toolchain.kern.types import (
     Struct,
     Tensor,
     Type,
+    members_of,
 )
 
 
@@ -50,7 +53,7 @@ def has_member(context: Context, type_: Type, name: str) -> bool:
         return name == "len" or name in operations(target)
     if isinstance(target, Slice | Str | Order | Array):
         return name in ("len", "ptr")
-    return target == POISON or isinstance(target, Tensor)
+    return target == POISON or (isinstance(target, Tensor) and name in DESCRIPTOR)
 
 
 # ── x.name ───────────────────────────────────────────────────────────────────────────────────
@@ -96,9 +99,10 @@ def member(context: Context, value: typed.Expr, node: syntax.Dot) -> typed.Expr:
         type_ = type_.target
     if isinstance(type_, Struct):
         fill_struct(context.world, type_)
+    if isinstance(type_, Struct | Tensor):
         index = type_.index_of(node.name)
         if index is not None:
-            field = type_.fields[index].type
+            field = (members_of(type_) or ())[index]
             lvalue = typed.FieldOf(field, node.place, lvalue_of(value), index)
             return typed.Load(field, node.place, lvalue)
     elif node.name in ("len", "ptr"):
@@ -145,6 +149,8 @@ def _no_field(context: Context, value: typed.Expr, node: syntax.Dot) -> typed.Ex
     type_ = value.type
     known: list[str] = ["len", "ptr"] if isinstance(type_, Slice | Str | Array) else []
     hint = ""
+    if isinstance(type_, Tensor):
+        known = list(DESCRIPTOR)
     if isinstance(type_, Struct):
         known = [f.name for f in type_.fields]
         if node.name in context.world.structs[type_].methods:
@@ -171,6 +177,9 @@ def index(context: Context, node: syntax.Index, expected: Type | None) -> typed.
     elif named_type(context, node.base) is not None:
         return context.wrong(node.place, "a type is not a value")
     value = context.expression(node.base)
+    if isinstance(value.type, Tensor):
+        positions = [as_int(context, context.expression(a, INT)) for a in node.arguments]
+        return element_of(context, value, positions, node.place)
     if len(node.arguments) != 1:
         return context.wrong(node.place, "an index is one value", "write x[i][j]")
     position = index_value(context, node.arguments[0])
@@ -242,6 +251,8 @@ def slice_of(context: Context, node: syntax.SliceOf, expected: Type | None) -> t
         return typed.Zero(POISON, node.place)
     if isinstance(value.type, Ptr) and value.type.target is not None:
         return _slice_of_pointer(context, node, value, low, high)
+    if isinstance(value.type, Tensor):
+        return rows_of(context, value, low, high, node.place)
     if isinstance(value.type, Array | SlotTable):
         value = slice_of_array(context, value, value.type)
     if not isinstance(value.type, Slice | Str):
@@ -269,7 +280,7 @@ def _bound(context: Context, node: syntax.Node | None) -> typed.Expr | None:
 
 def as_int(context: Context, value: typed.Expr) -> typed.Expr:
     """An integer value as an int."""
-    return convert(context, value, INT, "a slice's bound")
+    return convert(context, value, INT, "an index")
 
 
 def _slice_of_pointer(

@@ -19,6 +19,7 @@ from toolchain.kern.check.symbols import (
     ModuleSymbol,
     Symbol,
 )
+from toolchain.kern.check.tensors import method_of, typed_result
 from toolchain.kern.check.typenames import named_type
 from toolchain.kern.diagnostics import did_you_mean
 from toolchain.kern.types import (
@@ -36,6 +37,7 @@ from toolchain.kern.types import (
     SlotTable,
     Str,
     Struct,
+    Tensor,
     Type,
 )
 
@@ -95,7 +97,8 @@ def _cast(context: Context, target: Type, node: syntax.Call) -> typed.Expr:
         message = f"a cast to {target} takes one value"
         hint = f"a struct literal is {target}{{field: value}}" if isinstance(target, Struct) else ""
         return context.wrong(node.place, message, hint)
-    value = context.expression(node.arguments[0], target if isinstance(target, Slice) else None)
+    guide = Slice(target.element) if isinstance(target, Tensor) and target.element else target
+    value = context.expression(node.arguments[0], guide if isinstance(guide, Slice) else None)
     if value.type == POISON:
         return typed.Zero(POISON, node.place)
     return cast(context, value, target, node.place)
@@ -147,12 +150,26 @@ def call_method(
         known = [*context.world.structs[target].methods, *(f.name for f in target.fields)]
         message = f"'{target}' has no method '{callee.name}'"
         return context.wrong(callee.name_place, message, did_you_mean(callee.name, known))
+    if isinstance(target, Tensor):
+        return _call_on_tensor(context, value, node, callee)
     if operations(target):
         if target is not value.type:
             lvalue = typed.Deref(target, callee.place, value, checked=True)
             value = typed.Load(target, callee.place, lvalue)
         return call_operation(context, value, node, callee)
     return _call_on_value(context, value, node, callee)
+
+
+def _call_on_tensor(
+    context: Context, value: typed.Expr, node: syntax.Call, callee: syntax.Dot
+) -> typed.Expr:
+    method = method_of(context, callee, value)
+    if method is None:
+        return _check_arguments(context, node)
+    if isinstance(value.type, Ptr) and value.type.target is not None:
+        lvalue = typed.Deref(value.type.target, callee.place, value, checked=True)
+        value = typed.Load(value.type.target, callee.place, lvalue)
+    return call_function(context, method, node, value)
 
 
 def _self(value: typed.Expr, method: FunctionSymbol) -> typed.Expr:
@@ -213,6 +230,7 @@ def call_function(
         _check_arguments(context, node)
         return context.wrong(node.callee.place, f"'{symbol.name}' takes no arguments")
     arguments = [first] if first is not None else []
+    types = [a.type for a in arguments]
     declared = symbol.parameters[len(arguments) :]
     fixed = len(declared) - int(symbol.formats)
     given = node.arguments
@@ -226,14 +244,15 @@ def call_function(
         arguments = [convert(context, first, symbol.parameters[0], "the object")]
     names = [p.name for p in symbol.node.parameters][len(arguments) :]
     for name, type_, argument in zip(names[:fixed], declared[:fixed], given, strict=False):
-        arguments.append(_argument(context, symbol, name, type_, argument, generics))
+        arguments.append(_argument(context, symbol, name, type_, argument, generics, types))
     if symbol.formats:
         arguments.append(format_text(context, given[fixed:], node.place, "stack"))
     poisoned = any(a.type == POISON for a in arguments)
     if poisoned and symbol.generic:
         return typed.Zero(symbol.result or VOID, node.place)
     function = instantiate(context.world, symbol, tuple(generics))
-    return typed.Call(function.result, node.place, function, tuple(arguments))
+    made = typed.Call(function.result, node.place, function, tuple(arguments))
+    return typed_result(context, symbol, made, types)
 
 
 def _wrong_count(
@@ -250,8 +269,10 @@ def _argument(
     type_: Type | None,
     node: syntax.Node,
     generics: list[Type],
+    types: list[Type],
 ) -> typed.Expr:
     value = context.expression(node, type_)
+    types.append(value.type)
     if type_ is not None:
         return convert(context, value, type_, f"the argument '{name}' of '{symbol.name}'")
     return _generic(context, value, generics)

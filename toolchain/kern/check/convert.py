@@ -39,6 +39,7 @@ from toolchain.kern.types import (
     Result,
     Slice,
     SlotTable,
+    Tensor,
     Type,
 )
 
@@ -107,6 +108,10 @@ def try_convert(context: Context, value: typed.Expr, target: Type) -> typed.Expr
         return _full_table(value, target)
     if isinstance(source, Array | SlotTable) and target == Slice(source.element):
         return slice_of_array(context, value, source)
+    if isinstance(source, Tensor) and isinstance(target, Tensor):
+        from toolchain.kern.check.tensors import as_tensor
+
+        return as_tensor(context, value, target)
     return None
 
 
@@ -204,6 +209,8 @@ def slice_of_array(context: Context, value: typed.Expr, source: Array | SlotTabl
 
 def cast(context: Context, value: typed.Expr, target: Type, place: Place) -> typed.Expr:
     """`target(value)`."""
+    if isinstance(target, Tensor):
+        return _cast_to_tensor(context, value, target, place)
     if isinstance(value, typed.IntConst) and value.type == ANY_INT:
         return _cast_constant(context, value, target, place)
     if value.type == ANY_FLOAT:
@@ -220,6 +227,17 @@ def cast(context: Context, value: typed.Expr, target: Type, place: Place) -> typ
     for kind, step in kinds:
         value = cast_node(kind, value, step)
     return replace(value, place=place)
+
+
+def _cast_to_tensor(
+    context: Context, value: typed.Expr, target: Tensor, place: Place
+) -> typed.Expr:
+    from toolchain.kern.check.tensors import cast_to_tensor
+
+    if isinstance(value.type, Array):
+        value = slice_of_array(context, value, value.type)
+    made = cast_to_tensor(context, value, target, place)
+    return made or context.wrong(place, f"{value.type} cannot be cast to {target}")
 
 
 def _cast_constant(

@@ -16,6 +16,7 @@ from toolchain.kern.check.convert import (
 )
 from toolchain.kern.check.names import resolve
 from toolchain.kern.check.symbols import FunctionSymbol
+from toolchain.kern.check.tensors import infix_tensors, prefix_tensor
 from toolchain.kern.types import (
     ANY_INT,
     BOOL,
@@ -64,11 +65,11 @@ def infix(context: Context, node: syntax.Infix, expected: Type | None) -> typed.
 
 def _guide(expected: Type | None) -> Type | None:
     """What an operand may be guided by; never an enum: it has no arithmetic."""
-    return expected if isinstance(expected, Int | Float | Tensor) else None
+    return expected if isinstance(expected, Int | Float) else None
 
 
 def _operand_guide(left: typed.Expr) -> Type | None:
-    return left.type if isinstance(left.type, Int | Float | Tensor) else None
+    return left.type if isinstance(left.type, Int | Float) else None
 
 
 def _compared(context: Context, node: syntax.Infix) -> tuple[typed.Expr, typed.Expr]:
@@ -93,6 +94,8 @@ def combine(
     """The operation on two checked operands."""
     if POISON in (left.type, right.type):
         return typed.Zero(BOOL if node.op in _COMPARISONS else POISON, node.place)
+    if isinstance(left.type, Tensor) or isinstance(right.type, Tensor):
+        return infix_tensors(context, node, left, right)
     pair = _unify(context, node, left, right)
     if pair is None:
         return typed.Zero(BOOL if node.op in _COMPARISONS else POISON, node.place)
@@ -134,7 +137,7 @@ def _allowed(op: str, type_: Type) -> bool:
     if op in _ARITHMETIC:
         return isinstance(type_, _NUMBERS)
     if op == "@":
-        return False
+        return False  # of tensors only
     if op in _BITWISE:
         return isinstance(type_, Int | AnyInt | Bool)
     if op in ("==", "!="):
@@ -242,6 +245,8 @@ def prefix(context: Context, node: syntax.Prefix, expected: Type | None) -> type
         return value
     if node.op == "*":
         return _dereference(context, node, value)
+    if isinstance(value.type, Tensor):
+        return prefix_tensor(context, node, value)
     if node.op == "~" and isinstance(expected, Int) and value.type == ANY_INT:
         value = convert(context, value, expected)
     return _negate(context, node, value)

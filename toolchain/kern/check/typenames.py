@@ -9,14 +9,14 @@ from toolchain.kern.check.names import resolve, undefined
 from toolchain.kern.check.symbols import EnumSymbol, StructSymbol
 from toolchain.kern.diagnostics import Place, did_you_mean
 from toolchain.kern.types import (
+    ELEMENT_CODES,
     NAMED,
     POISON,
     VOID,
     Array,
     Enum,
-    Float,
     Fn,
-    Int,
+    Half,
     Ptr,
     Queue,
     Result,
@@ -118,7 +118,10 @@ def _parametrised(context: Context, node: syntax.Index) -> Type:
         what = "a type" if most == 1 else "a type and perhaps a length"
         context.world.report(node.place, f"'{kind}' takes {what}, not {len(arguments)} arguments")
         return POISON
-    element = _object(context, arguments[0])
+    first = arguments[0]
+    if kind == "tensor" and isinstance(first, syntax.Name) and Half(first.name) in ELEMENT_CODES:
+        return Tensor(Half(first.name))
+    element = _object(context, first)
     if element == POISON:
         return POISON
     match kind:
@@ -134,9 +137,10 @@ def _parametrised(context: Context, node: syntax.Index) -> Type:
 
 
 def _tensor(context: Context, node: syntax.Index, element: Type) -> Type:
-    if isinstance(element, Int | Float):
+    if element in ELEMENT_CODES:
         return Tensor(element)
-    context.world.report(node.place, f"a tensor's elements are numbers, not {element}")
+    known = ", ".join(map(str, ELEMENT_CODES))
+    context.world.report(node.place, f"a tensor's elements are not {element}", f"but {known}")
     return POISON
 
 
