@@ -124,7 +124,8 @@ class Team:
     """Parts that are not finished."""
     KERNEL = 2 * LINE
     BLOCK = 2 * LINE + 8
-    SLEEPERS = 3 * LINE
+    ASLEEP = 3 * LINE
+    """1 when a thread may be asleep that nobody has woken."""
     BUSY = 4 * LINE
     """1 while a job is in progress."""
     QUIT = 5 * LINE

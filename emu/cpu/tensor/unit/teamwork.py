@@ -19,10 +19,11 @@ from emu.cpu.tensor.unit.layout import Step, Steps, Team
 from emu.cpu.tensor.unit.writer import I32, I64, POINTER, VOID, Value, Writer, i64
 
 KERNEL = ir.FunctionType(I64, [POINTER, I64, I64])
-SPINS = 4000
-"""How often a thread looks for a new job before it sleeps: some tens of microseconds."""
-_SPINS_TO_END = 500
-"""How often the issuing thread looks whether the others are done before it lets others run."""
+_SPINS = 50
+"""How often a waiting thread looks before it lets another one run: one or two microseconds. On a
+host with fewer processors free than threads, the other one is what it waits for."""
+_LOOKS = 50
+"""How often it does so before it sleeps."""
 
 
 def write_teamwork(module: ir.Module) -> None:
@@ -92,24 +93,35 @@ def _write_work(module: ir.Module) -> None:
     out = w.function.append_basic_block("out")
     with w.forever():
         found = w.function.append_basic_block("found")
-        with w.loop(i64(SPINS)):
-            w.leave_if(_is_open(w, team), found)
+        with w.loop(i64(_LOOKS)):
+            with w.loop(i64(_SPINS)):
+                w.leave_if(_is_open(w, team), found)
+                w.pause()
             w.leave_if(w.is_set(w.atomic(team, Team.QUIT)), out)
-            w.pause()
-        _on(w, team, "mutex_lock")
-        w.add_atomic(team, Team.SLEEPERS, 1)
-        with w.forever() as awake:
-            w.leave_if(_is_open(w, team), awake)
-            w.leave_if(w.is_set(w.atomic(team, Team.QUIT)), awake)
-            w.call("pthread_cond_wait", I32, w.at(team, Team.CONDITION), w.at(team, Team.MUTEX))
-        w.add_atomic(team, Team.SLEEPERS, -1)
-        _on(w, team, "mutex_unlock")
+            w.call("sched_yield", I32)
+        _write_sleep(w, team)
         w.b.branch(found)
         w.b.position_at_end(found)
         w.call("do_parts", VOID, team)
     w.b.branch(out)
     w.b.position_at_end(out)
     w.b.ret_void()
+
+
+def _write_sleep(w: Writer, team: Value) -> None:
+    """Sleep until there is a job that was not there before. It may be over by the time we run, but
+    where there was one the next is near: the thread looks for it, awake."""
+    _on(w, team, "mutex_lock")
+    w.publish(i64(1), team, Team.ASLEEP)
+    job, parts, begun = _split(w, w.atomic(team, Team.TICKET))
+    is_open = w.b.icmp_unsigned("<", begun, parts)
+    with w.forever() as awake:
+        w.leave_if(is_open, awake)
+        w.leave_if(w.is_set(w.atomic(team, Team.QUIT)), awake)
+        now, _, _ = _split(w, w.atomic(team, Team.TICKET))
+        w.leave_if(w.b.icmp_unsigned("!=", now, job), awake)
+        w.call("pthread_cond_wait", I32, w.at(team, Team.CONDITION), w.at(team, Team.MUTEX))
+    _on(w, team, "mutex_unlock")
 
 
 def _write_job(module: ir.Module) -> None:
@@ -123,13 +135,14 @@ def _write_job(module: ir.Module) -> None:
     job, _, _ = _split(w, w.atomic(team, Team.TICKET))
     following = b.shl(b.add(job, i64(1)), i64(32))
     w.publish(b.or_(following, b.shl(parts, i64(16))), team, Team.TICKET)
-    with b.if_then(w.is_set(w.atomic(team, Team.SLEEPERS)), likely=False):
+    with b.if_then(w.is_set(w.atomic(team, Team.ASLEEP)), likely=False):
         _on(w, team, "mutex_lock")
+        w.publish(i64(0), team, Team.ASLEEP)  # woken once: they may not run for a while
         _on(w, team, "cond_broadcast")
         _on(w, team, "mutex_unlock")
     w.call("do_parts", VOID, team)
     with w.forever() as end:
-        with w.loop(i64(_SPINS_TO_END)):
+        with w.loop(i64(_SPINS)):
             w.leave_if(w.is_zero(w.atomic(team, Team.PENDING)), end)
             w.pause()
         w.call("sched_yield", I32)
