@@ -13,7 +13,7 @@ from emu.cpu.tensor import execute
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import Descriptor, Field
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand
-from emu.cpu.tensor.semantics import BINARY
+from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY
 from emu.cpu.traps import Trap
 from tests.tensor.bench import Bench, descriptor
 
@@ -176,7 +176,7 @@ def test_an_attribute_block_is_aligned() -> None:
 @pytest.mark.parametrize(
     ("mnemonic", "attributes"),
     [
-        ("tmatmul", Attributes(activation=6)),
+        ("tmatmul", Attributes(activation=len(ACTIVATIONS))),
         ("tmatmul", Attributes(bias=17)),
         ("tsum", Attributes(axes=8)),
         ("tsoftmax", Attributes(axis=5)),

@@ -17,10 +17,10 @@ from emu.cpu.tensor.descriptor import I8, I16, I32, I64, DType, View
 from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
 from emu.cpu.tensor.expr import Expr, arg
 from emu.cpu.tensor.kernels import kernel
-from emu.cpu.tensor.semantics import BINARY, UNARY
+from emu.cpu.tensor.semantics import BINARY, UNARY, WHERE
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
-_BLOCK = Block("rank n dims:8 p0 p1 p2 s0:8 s1:8 s2:8 i0 i1 i2 alpha beta")
+_BLOCK = Block("rank n dims:8 p0 p1 p2 p3 s0:8 s1:8 s2:8 s3:8 i0 i1 i2 i3 alpha beta")
 RAW = {1: I8, 2: I16, 4: I32, 8: I64}
 """The type, by size, as which elements are moved that nobody looks at."""
 
@@ -30,6 +30,11 @@ def _elementwise(call: Call) -> None:
     meaning = BINARY.get(call.mnemonic) or UNARY[call.mnemonic]
     sources = [view for name, view in call.views.items() if name != "d"]
     run_expression(call.mnemonic, meaning.expr, call["d"], sources, call.params)
+
+
+@bound("twhere", in_place=True)
+def _where(call: Call) -> None:
+    run_where(call["d"], call["c"], call["x"], call["y"])
 
 
 @bound("tcopy", in_place=True)
@@ -52,8 +57,8 @@ def run_expression(
 ) -> None:
     """Compute `expr`, called `name`, over host views; sources are broadcast to the destination.
 
-    All sources have one dtype. The expression is computed in it; if the destination's differs, the
-    result is converted (or, being a comparison, is boolean already).
+    All sources have one dtype, but for booleans that choose. The expression is computed in it; if
+    the destination's differs, the result is converted (or, being a comparison, is boolean already).
     """
     if destination.count == 0:
         return
@@ -64,11 +69,12 @@ def run_expression(
         operands.append(stretched)
     dims, strides = schedule(operands)
     layout = _layout(operands, strides)
-    dtype = sources[0].dtype
+    dtypes = [source.dtype for source in sources]
+    types = " ".join(d.name for d in dtypes)
     run = kernel(
-        f"{name} {dtype.name} {destination.dtype.name} {layout}",
+        f"{name} {types} {destination.dtype.name} {layout}",
         _BLOCK,
-        lambda e: _write(e, expr, destination.dtype, dtype, layout),
+        lambda e: _write(e, expr, destination.dtype, dtypes, layout),
     )
     words: dict[str, int | float | Sequence[int]] = {}
     for k, (view, steps) in enumerate(zip(operands, strides, strict=True)):
@@ -85,10 +91,17 @@ def run_unary(mnemonic: str, destination: View, source: View, params: tuple[floa
 def run_copy(destination: View, source: View) -> None:
     """Copy with broadcasting and conversion; equal types are moved as raw bits."""
     if destination.dtype is source.dtype:
-        raw = RAW[source.dtype.size]
-        destination = View(destination.address, raw, destination.dims, destination.strides)
-        source = View(source.address, raw, source.dims, source.strides)
+        destination, source = _raw(destination), _raw(source)
     run_expression("tcopy", arg(0), destination, [source])
+
+
+def run_where(destination: View, chosen: View, this: View, other: View) -> None:
+    """Elements of `this` where the boolean is true, of `other` elsewhere, moved as raw bits."""
+    run_expression("twhere", WHERE, _raw(destination), [chosen, _raw(this), _raw(other)])
+
+
+def _raw(view: View) -> View:
+    return View(view.address, RAW[view.dtype.size], view.dims, view.strides)
 
 
 def schedule(views: Sequence[View]) -> tuple[list[int], list[list[int]]]:
@@ -125,39 +138,33 @@ def _layout(views: Sequence[View], strides: Sequence[Sequence[int]]) -> str:
     return classes
 
 
-def _write(e: Emitter, expr: Expr, result: DType, dtype: DType, layout: str) -> None:
+def _write(e: Emitter, expr: Expr, result: DType, dtypes: Sequence[DType], layout: str) -> None:
     """Emit the kernel for one layout class."""
+    dtype = next((d for d in dtypes if d.kind != "bool"), dtypes[0])
     widest = max(bits_of(storage(d.compute)) for d in (result, dtype))
     lanes = 1 if layout == "g" else target()[0] * 8 // widest
-    count = len(layout) if layout != "g" else _sources(expr)
-    names = range(count + 1)
-    params = (
-        [e.number(p, vector(compute(dtype), lanes)) for p in ("alpha", "beta")]
-        if (dtype.kind != "bool")
-        else []
-    )
+    names = range(len(dtypes) + 1)
+    params = []
+    if dtype.kind != "bool":
+        params = [e.number(p, vector(compute(dtype), lanes)) for p in ("alpha", "beta")]
     steps = [e.word(f"i{k}") for k in names]
     n = e.word("n")
     pointers = [e.pointer(f"p{k}") for k in names]
     with e.walk("rank", "dims", [f"s{k}" for k in names], pointers) as row:
-        single = [
-            e.splat(e.load(row[k + 1], storage(dtype)), lanes) if c == "s" else None
-            for k, c in enumerate(layout)
-        ]
+        single: list[Value | None] = [None] * len(dtypes)
+        for k, c in enumerate(layout):
+            if c == "s":
+                single[k] = e.splat(e.load(row[k + 1], storage(dtypes[k])), lanes)
 
         def body(index: Value, mask: Value | None) -> None:
             at = [e.offset(p, e.b.mul(index, s)) for p, s in zip(row, steps, strict=True)]
-            values = [
-                widen(
-                    e, s if s is not None else e.load(p, vector(storage(dtype), lanes), mask), dtype
-                )
-                for p, s in zip(at[1:], single if layout != "g" else [None] * count, strict=True)
-            ]
+            values = []
+            for p, one, d in zip(at[1:], single, dtypes, strict=True):
+                held = one if one is not None else e.load(p, vector(storage(d), lanes), mask)
+                values.append(widen(e, held, d))
             value = Arithmetic(e, dtype).lower(expr, values, params)
-            held = dtype
-            if value.type != values[0].type:  # a comparison
-                held = result
-            value = convert(e, value, held, result)
+            compared = value.type != vector(compute(dtype), lanes)
+            value = convert(e, value, result if compared else dtype, result)
             e.store(narrow(e, value, result), at[0], mask)
 
         whole = e.b.and_(n, e.const(n.type, -lanes))
@@ -167,10 +174,3 @@ def _write(e: Emitter, expr: Expr, result: DType, dtype: DType, layout: str) -> 
             rest = e.b.sub(n, whole)
             with e.b.if_then(e.b.icmp_signed(">", rest, e.const(n.type, 0))):
                 body(whole, e.mask_below(rest, lanes))
-
-
-def _sources(expr: Expr) -> int:
-    """How many source operands an expression has."""
-    if expr.op == "arg":
-        return int(expr.value) + 1
-    return max((_sources(a) for a in expr.args), default=0)

@@ -19,12 +19,17 @@ def _operands(count: int, names: str) -> dict[str, int]:
 
 OPS = {
     **_operands(0, "arg const param"),
-    **_operands(1, "neg abs not sqrt exp expm1 log log1p sin cos tanh erf floor ceil rint"),
-    **_operands(2, "add sub mul div mod pow min max and or xor eq ne lt le"),
+    **_operands(1, "neg abs not sqrt floor ceil rint exp expm1 log log1p sin cos tan asin acos"),
+    **_operands(1, "atan sinh cosh tanh asinh acosh atanh erf ncdf gelu gelu_tanh mish sigmoid"),
+    **_operands(2, "add sub mul div mod fmod pow min max swish and or xor shl shr eq ne lt le"),
     **_operands(3, "select"),
 }
 """Operations and how many operands they take. `min` and `max` give NaN when either is NaN;
-`rint` rounds halves to even; comparisons give booleans, `select` takes one first."""
+`rint` rounds halves to even; `mod` has the divisor's sign for integers and the dividend's for
+floats, `fmod` always the dividend's; a shift by the width or more leaves nothing (or the sign);
+comparisons give booleans, `select` takes one first. `ncdf` is the normal distribution function Φ
+and `gelu` x Φ(x); `gelu`, `gelu_tanh`, `mish` and `swish` (x sigmoid(alpha x)) are 0 at minus
+infinity, their limit."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,9 @@ class Expr:
 
     def __neg__(self) -> Expr:
         return Expr("neg", (self,))
+
+    def __le__(self, other: Expr | float) -> Expr:
+        return self._with("le", other)
 
     def __lt__(self, other: Expr | float) -> Expr:
         return self._with("lt", other)
@@ -111,10 +119,26 @@ def _guard(
     return guarded
 
 
+def _odd(function: Callable[[float], float]) -> Callable[[float], float]:
+    """An odd function from what it is for negative numbers, where a pole is -inf already."""
+    return lambda x: math.copysign(function(-abs(x)), x)
+
+
 def _divide(x: float, y: float) -> float:
     if y == 0:
         return math.nan if x == 0 or math.isnan(x) else math.copysign(math.inf, x) * _sign(y)
     return x / y
+
+
+def _places(count: float) -> int:
+    """How far to shift: no element has more than 64 bits."""
+    return int(count) if 0 <= count < 64 else 64
+
+
+def _remainder(x: float, y: float) -> float:
+    if isinstance(x, int) and isinstance(y, int):
+        return (abs(x) % abs(y) if x >= 0 else -(abs(x) % abs(y))) if y else x
+    return math.fmod(x, y) if y and math.isfinite(x) else math.nan
 
 
 def _sign(x: float) -> float:
@@ -138,16 +162,42 @@ def _power(x: float, y: float) -> float:
         return math.inf if x == 0 else math.nan
 
 
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + _guard(math.exp)(-x))
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _vanishing(function: Callable[[float], float]) -> Callable[[float], float]:
+    """A function of the form x P(x), P a probability, that is 0 at minus infinity."""
+    return lambda x: -0.0 if x == -math.inf else function(x)
+
+
 _PYTHON: dict[str, Callable[..., float]] = {
     "neg": lambda x: -x, "abs": abs, "not": lambda x: not x,
     "sqrt": _guard(math.sqrt), "exp": _guard(math.exp),
     "expm1": _guard(math.expm1), "log": _guard(math.log, 0.0),
     "log1p": _guard(math.log1p, -1.0), "sin": _guard(math.sin),
-    "cos": _guard(math.cos), "tanh": math.tanh, "erf": math.erf,
+    "cos": _guard(math.cos), "tan": _guard(math.tan), "asin": _guard(math.asin),
+    "acos": _guard(math.acos), "atan": math.atan, "sinh": _odd(_guard(math.sinh)),
+    "cosh": _guard(math.cosh), "tanh": math.tanh, "asinh": math.asinh,
+    "acosh": _guard(math.acosh), "atanh": _odd(_guard(math.atanh, -1.0)), "erf": math.erf,
+    "ncdf": lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)),
+    "gelu": _vanishing(lambda x: x * 0.5 * math.erfc(-x * math.sqrt(0.5))),
+    "gelu_tanh": _vanishing(
+        lambda x: x * 0.5 * (math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)) + 1)
+    ),
+    "mish": _vanishing(lambda x: x * math.tanh(_softplus(x))),
+    "swish": lambda x, alpha: 0.0 if x * alpha == -math.inf else x * _sigmoid(x * alpha),
+    "sigmoid": _sigmoid,
     "floor": _whole(math.floor), "ceil": _whole(math.ceil), "rint": _rint,
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y,
-    "div": _divide, "mod": lambda x, y: math.fmod(x, y) if y else math.nan, "pow": _power,
+    "div": _divide, "mod": _remainder, "pow": _power,
+    "fmod": _remainder,
     "min": _nan_first(min), "max": _nan_first(max),
+    "shl": lambda x, y: int(x) << _places(y), "shr": lambda x, y: int(x) >> _places(y),
     "and": lambda x, y: x and y, "or": lambda x, y: x or y, "xor": lambda x, y: x != y,
     "eq": lambda x, y: x == y, "ne": lambda x, y: x != y,
     "lt": lambda x, y: x < y, "le": lambda x, y: x <= y,

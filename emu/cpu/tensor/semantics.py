@@ -7,8 +7,11 @@ bool. Half-precision floats are computed in f32. What a reader may wonder about:
 * `tdiv` of integers truncates toward zero; dividing by zero gives -1 (all ones) and the smallest
   number by -1 itself, as RISC-V divides. `tmod` of integers takes the divisor's sign (ONNX Mod,
   NumPy), of floats the dividend's (ONNX fmod); an integer modulo zero is the dividend.
-* `tmin`, `tmax` and `trelu` give NaN for NaN.
+  `tfmod` takes the dividend's sign for both.
+* `tmin`, `tmax` and `trelu` give NaN for NaN; `tthresholdedrelu` too, `tshrink` 0.
 * `tpow` of integers wraps; a negative exponent gives the truncated real result.
+* A shift by the element's width or more leaves 0, or a negative number's -1 when shifted right.
+* `tgelu`, `tgelu_tanh`, `tmish` and `tswish` of minus infinity are 0, their limit.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ NUMBERS = frozenset({"float", "int"})
 FLOATS = frozenset({"float"})
 ANY = frozenset({"float", "int", "bool"})
 LOGIC = frozenset({"int", "bool"})
+INTEGERS = frozenset({"int"})
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ BINARY = {
     "tand": _binary("and", LOGIC),
     "tor": _binary("or", LOGIC),
     "txor": _binary("xor", LOGIC),
+    "tfmod": _binary("fmod"),
+    "tshl": _binary("shl", INTEGERS),
+    "tshr": _binary("shr", INTEGERS),
+    "tprelu": Elementwise(call("select", _X < 0, _Y * _X, _X), FLOATS, flops=2),
+    "taddrelu": Elementwise(call("max", _X + _Y, 0), flops=2),
 }
 
 
@@ -76,12 +85,7 @@ def _function(expr: Expr, alpha: float = 0.0, beta: float = 0.0) -> Elementwise:
     return Elementwise(expr, FLOATS, defaults=(alpha, beta), flops=_TRANSCENDENTAL)
 
 
-def _sigmoid(x: Expr) -> Expr:
-    return 1 / (call("exp", -x) + 1)
-
-
 _HARD = _clamp(ALPHA * _X + BETA, 0, 1)
-_GELU_TANH = call("tanh", math.sqrt(2 / math.pi) * (_X + 0.044715 * (_X * _X * _X)))
 
 UNARY = {
     "tneg": Elementwise(-_X),
@@ -101,17 +105,52 @@ UNARY = {
     "tleakyrelu": Elementwise(
         call("select", _X < 0, ALPHA * _X, _X), FLOATS, defaults=(0.01, 0.0), flops=2
     ),
-    "tsigmoid": _function(_sigmoid(_X)),
+    "tsigmoid": _function(call("sigmoid", _X)),
     "thardsigmoid": Elementwise(_HARD, FLOATS, defaults=(0.2, 0.5), flops=4),
-    "thardswish": Elementwise(_X * _clamp(_X * lift(1 / 6) + 0.5, 0, 1), FLOATS, flops=5),
+    "thardswish": Elementwise(_X * (_clamp(_X + 3, 0, 6) * lift(1 / 6)), FLOATS, flops=5),
     "telu": _function(call("select", _X < 0, ALPHA * call("expm1", _X), _X), 1.0),
-    "tgelu": _function(0.5 * _X * (call("erf", _X * math.sqrt(0.5)) + 1)),
-    "tgelu_tanh": _function(0.5 * _X * (_GELU_TANH + 1)),
+    "tgelu": _function(call("gelu", _X)),
+    "tgelu_tanh": _function(call("gelu_tanh", _X)),
     "tsoftplus": _function(call("max", _X, 0) + call("log1p", call("exp", -call("abs", _X)))),
     "tclip": Elementwise(_clamp(_X, ALPHA, BETA), defaults=(-math.inf, math.inf), flops=2),
     "tnot": Elementwise(call("not", _X), LOGIC),
     "tsign": Elementwise(call("select", _X > 0, 1, call("select", _X < 0, -1, _X)), flops=2),
-}
+    "trsqrt": Elementwise(1 / call("sqrt", _X), FLOATS, flops=8),
+    "ttan": _function(call("tan", _X)),
+    "tasin": _function(call("asin", _X)),
+    "tacos": _function(call("acos", _X)),
+    "tatan": _function(call("atan", _X)),
+    "tsinh": _function(call("sinh", _X)),
+    "tcosh": _function(call("cosh", _X)),
+    "tasinh": _function(call("asinh", _X)),
+    "tacosh": _function(call("acosh", _X)),
+    "tatanh": _function(call("atanh", _X)),
+    "tselu": _function(
+        call("select", _X < 0, (ALPHA * BETA) * call("expm1", _X), BETA * _X),
+        1.67326319217681884765625, 1.05070102214813232421875,
+    ),
+    "tcelu": _function(call("select", _X < 0, ALPHA * call("expm1", _X / ALPHA), _X), 1.0),
+    "tmish": _function(call("mish", _X)),
+    "tswish": _function(call("swish", _X, ALPHA), 1.0),
+    "tsoftsign": Elementwise(_X / (call("abs", _X) + 1), FLOATS, flops=4),
+    "tthresholdedrelu": Elementwise(
+        call("select", _X <= ALPHA, 0, _X), FLOATS, defaults=(1.0, 0.0), flops=2
+    ),
+    "tshrink": Elementwise(
+        call("select", _X < -ALPHA, _X + BETA, call("select", _X > ALPHA, _X - BETA, 0)),
+        FLOATS, defaults=(0.5, 0.0), flops=4,
+    ),
+    "tisnan": _compare(call("ne", _X, _X), FLOATS),
+    "tisinf": _compare(call("eq", call("abs", _X), math.inf), FLOATS),
+}  # fmt: skip
 
-ACTIVATIONS = (None, "trelu", "tsigmoid", "ttanh", "tleakyrelu", "tclip")
-"""The attribute block's activation codes, as the instruction that would compute them."""
+ACTIVATIONS = (
+    None, "trelu", "tsigmoid", "ttanh", "tleakyrelu", "tclip", "telu", "thardsigmoid", "thardswish",
+    "tgelu", "tgelu_tanh", "tsoftplus", "tmish", "tswish", "tselu", "tcelu", "tsoftsign",
+    "tthresholdedrelu",
+)  # fmt: skip
+"""The attribute block's activation codes (a code is a place in this tuple), as the instruction that
+would compute them; `alpha` and `beta` are the block's, as they stand."""
+
+WHERE = call("select", arg(0), arg(1), arg(2))
+"""The second or third operand, by the boolean that is the first."""

@@ -1,7 +1,8 @@
 """Tensor expressions read as LLVM vector code, and the conversions between element types.
 
-`Arithmetic` holds one method per operation of `expr.OPS` (checked at import), for floats, integers
-and booleans alike; the element type decides. The transcendental ones are in `functions.py`.
+`Arithmetic` holds one method per operation of `expr.OPS`, for floats, integers and booleans alike;
+the element type decides. The transcendental ones are in `functions`. Every operation must be in one
+of the two (checked at import).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from emu.cpu.tensor.emit import (
     mangled,
 )  # fmt: skip
 from emu.cpu.tensor.expr import OPS, Expr
+from emu.cpu.tensor.semantics import ACTIVATIONS, UNARY
 
 _STORAGE = {
     "f32": F32, "f64": F64, "f16": HALF, "bf16": I16, "bool": I8,
@@ -128,7 +130,7 @@ class Arithmetic:
     def lower(self, expr: Expr, args: Sequence[Value], params: Sequence[Value]) -> Value:
         """The value of `expr`; `args` and `params` are in the form of arithmetic."""
         done: dict[Expr, Value] = {}
-        type_ = args[0].type
+        type_ = like(args[0].type, compute(self.dtype))
 
         def visit(node: Expr) -> Value:
             if node not in done:
@@ -147,6 +149,8 @@ class Arithmetic:
 
     def apply(self, op: str, *values: Value) -> Value:
         """One operation."""
+        if op in functions.OF_ONE:
+            return functions.OF_ONE[op](self.e, *values)
         function: Callable[..., Value] = getattr(self, f"op_{op}")
         return function(*values)
 
@@ -204,7 +208,7 @@ class Arithmetic:
 
     def op_mod(self, x: Value, y: Value) -> Value:
         if self.floating:
-            return self.b.frem(x, y)
+            return functions.remainder(self.e, x, y)
         zero, divisor, _ = self._safe_divisor(x, y)
         rest = (self.b.srem if self.dtype.signed else self.b.urem)(x, divisor)
         if self.dtype.signed:
@@ -265,19 +269,32 @@ class Arithmetic:
     def op_rint(self, x: Value) -> Value:
         return self.same("llvm.rint", x) if self.floating else x
 
-    # functions: see `functions.py`
+    def op_shl(self, x: Value, y: Value) -> Value:
+        return functions.shift(self.e, x, y, left=True, signed=self.dtype.signed)
+
+    def op_shr(self, x: Value, y: Value) -> Value:
+        return functions.shift(self.e, x, y, left=False, signed=self.dtype.signed)
+
+    def op_fmod(self, x: Value, y: Value) -> Value:
+        if self.floating:
+            return functions.remainder(self.e, x, y)
+        zero, divisor, _ = self._safe_divisor(x, y)
+        rest = (self.b.srem if self.dtype.signed else self.b.urem)(x, divisor)
+        return self.b.select(zero, x, rest)
+
+    def op_pow(self, x: Value, y: Value) -> Value:
+        if self.floating:
+            return functions.power(self.e, x, y)
+        return functions.integer_power(self.e, x, y, self.dtype.signed)
 
     def op_exp(self, x: Value) -> Value:
         return functions.exp(self.e, x)
 
-    def op_expm1(self, x: Value) -> Value:
-        return functions.expm1(self.e, x)
-
     def op_log(self, x: Value) -> Value:
         return functions.log(self.e, x)
 
-    def op_log1p(self, x: Value) -> Value:
-        return functions.log1p(self.e, x)
+    def op_swish(self, x: Value, alpha: Value) -> Value:
+        return functions.swish(self.e, x, alpha)
 
     def op_sin(self, x: Value) -> Value:
         return functions.sine(self.e, x, 0)
@@ -285,17 +302,19 @@ class Arithmetic:
     def op_cos(self, x: Value) -> Value:
         return functions.sine(self.e, x, 1)
 
-    def op_tanh(self, x: Value) -> Value:
-        return functions.tanh(self.e, x)
 
-    def op_erf(self, x: Value) -> Value:
-        return functions.erf(self.e, x)
-
-    def op_pow(self, x: Value, y: Value) -> Value:
-        if self.floating:
-            return functions.power(self.e, x, y)
-        return functions.integer_power(self.e, x, y, self.dtype.signed)
+def activate(e: Emitter, dtype: DType, code: int, x: Value, params: Sequence[Value] = ()) -> Value:
+    """The activation of this code (`semantics.ACTIVATIONS`) of a value in the form of arithmetic;
+    `params` are alpha and beta in the value's type. This is how products end in one."""
+    mnemonic = ACTIVATIONS[code]
+    if mnemonic is None:
+        return x
+    return Arithmetic(e, dtype).lower(UNARY[mnemonic].expr, [x], params)
 
 
-if missing := [op for op in OPS if OPS[op] and not hasattr(Arithmetic, f"op_{op}")]:
+if missing := [
+    op
+    for op in OPS
+    if OPS[op] and op not in functions.OF_ONE and not hasattr(Arithmetic, f"op_{op}")
+]:
     raise TypeError(f"the LLVM reading of tensor expressions lacks {missing}")

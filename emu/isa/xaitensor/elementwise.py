@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from emu.isa.xaitensor.declare import BINARY, UNARY, declare
+from emu.isa.xaitensor.declare import BINARY, PRODUCT, UNARY, declare
 
 tensor = partial(declare, "elementwise")
 
@@ -54,6 +54,24 @@ tensor(
     doc="Logical or bitwise exclusive OR.",
 )  # fmt: skip
 
+tensor(
+    "tfmod", BINARY, 17, _BOTH, T="number",
+    means="fmod(x, y)",
+    doc="Remainder with the dividend's sign. An integer modulo zero is the dividend.",
+)  # fmt: skip
+tensor("tshl", BINARY, 18, _BOTH, T="int", means="shl(x, y)",
+       doc="Shift left. Shifted by its width or more, or by less than 0, it is 0.")  # fmt: skip
+tensor(
+    "tshr", BINARY, 19, _BOTH, T="int",
+    means="shr(x, y)",
+    doc="Shift right, arithmetic for signed types. Shifted by its width or more, or by less than "
+    "0, it is 0, or -1 if it was negative.",
+)  # fmt: skip
+tensor("tprelu", BINARY, 20, _BOTH, T="float", means="y * x if x < 0 else x",
+       doc="Leaky rectifier whose slopes are ts2.", ulps=1)  # fmt: skip
+tensor("taddrelu", BINARY, 21, _BOTH, T="number", means="max(x + y, 0)", doc="Sum and rectifier.",
+       ulps=1)  # fmt: skip
+
 # --- one operand --------------------------------------------------------------------------------
 
 tensor(
@@ -82,8 +100,8 @@ tensor(
     means="alpha * x if x < 0 else x",
     doc="Leaky rectifier.", ulps=1,
 )  # fmt: skip
-tensor("tsigmoid", UNARY, 16, _EACH, T="float", means="1 / (1 + exp(-x))",
-       doc="Logistic function.", ulps=3)  # fmt: skip
+tensor("tsigmoid", UNARY, 16, _EACH, T="float", means="sigmoid(x)",
+       doc="Logistic function, 1 / (1 + exp(-x)).", ulps=3)  # fmt: skip
 tensor(
     "thardsigmoid", UNARY, 17, _EACH, T="float", defaults={"alpha": 0.2, "beta": 0.5},
     means="min(max(alpha * x + beta, 0), 1)",
@@ -96,11 +114,11 @@ tensor(
     means="alpha * expm1(x) if x < 0 else x",
     doc="Exponential linear unit.", ulps=3,
 )  # fmt: skip
-tensor("tgelu", UNARY, 20, _EACH, T="float", means="x * (1 + erf(x * sqrt(0.5))) / 2",
-       doc="Gaussian error linear unit.", ulps=4)  # fmt: skip
+tensor("tgelu", UNARY, 20, _EACH, T="float", means="0 if x == -inf else x * ncdf(x)",
+       doc="Gaussian error linear unit; ncdf is the normal distribution.", ulps=5)  # fmt: skip
 tensor(
     "tgelu_tanh", UNARY, 21, _EACH, T="float",
-    means="x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2",
+    means="0 if x == -inf else x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x * x * x))",
     doc="Gaussian error linear unit, tanh approximation.", ulps=4,
 )  # fmt: skip
 tensor("tsoftplus", UNARY, 22, _EACH, T="float", means="max(x, 0) + log1p(exp(-abs(x)))",
@@ -115,4 +133,59 @@ tensor(
     "tsign", UNARY, 25, _EACH, T="number",
     means="1 if x > 0 else -1 if x < 0 else x",
     doc="Sign; NaN for NaN.",
+)  # fmt: skip
+tensor("trsqrt", UNARY, 26, _EACH, T="float", means="1 / sqrt(x)",
+       doc="Reciprocal of the square root.", ulps=2)  # fmt: skip
+tensor("ttan", UNARY, 27, _EACH, T="float", means="tan(x)", doc="Tangent.", ulps=3)
+tensor("tasin", UNARY, 28, _EACH, T="float", means="asin(x)", doc="Arc sine.", ulps=2)
+tensor("tacos", UNARY, 29, _EACH, T="float", means="acos(x)", doc="Arc cosine.", ulps=2)
+tensor("tatan", UNARY, 30, _EACH, T="float", means="atan(x)", doc="Arc tangent.", ulps=2)
+tensor("tsinh", UNARY, 31, _EACH, T="float", means="sinh(x)", doc="Hyperbolic sine.", ulps=3)
+tensor("tcosh", UNARY, 32, _EACH, T="float", means="cosh(x)", doc="Hyperbolic cosine.", ulps=3)
+tensor("tasinh", UNARY, 33, _EACH, T="float", means="asinh(x)",
+       doc="Inverse hyperbolic sine.", ulps=3)  # fmt: skip
+tensor("tacosh", UNARY, 34, _EACH, T="float", means="acosh(x)",
+       doc="Inverse hyperbolic cosine.", ulps=3)  # fmt: skip
+tensor("tatanh", UNARY, 35, _EACH, T="float", means="atanh(x)",
+       doc="Inverse hyperbolic tangent.", ulps=3)  # fmt: skip
+tensor(
+    "tselu", UNARY, 36, _EACH, T="float",
+    defaults={"alpha": 1.67326319217681884765625, "beta": 1.05070102214813232421875},
+    means="beta * (alpha * expm1(x) if x < 0 else x)",
+    doc="Scaled exponential linear unit.", ulps=3,
+)  # fmt: skip
+tensor(
+    "tcelu", UNARY, 37, _EACH, T="float", defaults={"alpha": 1.0},
+    means="alpha * expm1(x / alpha) if x < 0 else x",
+    doc="Continuously differentiable exponential linear unit.", ulps=4,
+)  # fmt: skip
+tensor("tmish", UNARY, 38, _EACH, T="float", means="0 if x == -inf else x * tanh(log1p(exp(x)))",
+       doc="Mish.", ulps=4)  # fmt: skip
+tensor(
+    "tswish", UNARY, 39, _EACH, T="float", defaults={"alpha": 1.0},
+    means="0 if alpha * x == -inf else x * sigmoid(alpha * x)",
+    doc="Swish; with alpha 1, SiLU.", ulps=4,
+)  # fmt: skip
+tensor("tsoftsign", UNARY, 40, _EACH, T="float", means="x / (1 + abs(x))", doc="Softsign.", ulps=2)
+tensor(
+    "tthresholdedrelu", UNARY, 41, _EACH, T="float", defaults={"alpha": 1.0},
+    means="0 if x <= alpha else x",
+    doc="Thresholded rectifier; NaN for NaN.",
+)  # fmt: skip
+tensor(
+    "tshrink", UNARY, 42, _EACH, T="float", defaults={"alpha": 0.5},
+    means="x + beta if x < -alpha else x - beta if x > alpha else 0",
+    doc="Shrinking: 0 within alpha of 0, beta nearer to 0 elsewhere.", ulps=1,
+)  # fmt: skip
+tensor("tisnan", UNARY, 43, "x: T[*s] -> d: bool[*s]", T="float", means="x != x",
+       doc="Whether not a number.")  # fmt: skip
+tensor("tisinf", UNARY, 44, "x: T[*s] -> d: bool[*s]", T="float", means="abs(x) == inf",
+       doc="Whether infinite.")  # fmt: skip
+
+# --- three operands -----------------------------------------------------------------------------
+
+tensor(
+    "twhere", PRODUCT, 3, "c: bool[~*s], x: T[~*s], y: T[~*s] -> d: T[*s]", T="any",
+    means="x if c else y",
+    doc="Selection. Elements of x where c is true, of y elsewhere; y is extra operand e0.",
 )  # fmt: skip

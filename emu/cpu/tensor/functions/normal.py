@@ -1,0 +1,100 @@
+"""The error function and the normal distribution.
+
+Far from zero both fall as e^(-x^2/2) does; what remains after taking that out is smooth. The
+exponent is kept as a sum of two numbers, as the rounding error of a large square would be one of
+many units of the result.
+"""
+
+from __future__ import annotations
+
+from emu.cpu.tensor.emit import Emitter, Value, bits_of
+from emu.cpu.tensor.functions.exponential import reduce, scaled
+from emu.cpu.tensor.functions.words import absolute, at_most, copysign, polynomial
+
+# erf(x) / x - 1 by powers of x^2, |x| <= 1
+_ERF = {
+    32: (0.1283791670615435, -0.3761263846802871, 0.11283782495236845, -0.026865430727670243,
+         0.005221031807858023, -0.0008484080405535107, 0.00011265959025606609,
+         -9.667044571486996e-06),
+    64: (0.12837916709551257, -0.3761263890318375, 0.11283791670954879, -0.026866170645076792,
+         0.0052239776248180145, -0.000854832698083379, 0.0001205533111164271,
+         -1.4925595266831182e-05, 1.6461000484121368e-06, -1.6350312701054695e-07,
+         1.4659775274047436e-08, -1.1372848856791674e-09, 5.957176147748911e-11),
+}  # fmt: skip
+# erfc(x) e^(x^2) by powers of (x-2)/(x+2), 1 <= x <= 4 and 6.1
+_ERFCX = {
+    32: (0.25539567625190335, -0.42718584761434303, 0.24165821109072444, -0.07897852327253349,
+         0.0037321413513030097, 0.006994855413599958, -0.0008365899736486057,
+         -0.0009441596340872735),
+    64: (0.25539567631050575, -0.4271858474139584, 0.24165819424246648, -0.07897858101573173,
+         0.0037328924043254176, 0.006997461739165674, -0.0008471432507770763,
+         -0.0009819770252589815, 4.355559754246626e-05, 0.00017436114081030403,
+         2.7525567054419376e-05, -2.7579630257483574e-05, -1.3968996095493882e-05,
+         1.3916993310677514e-06, 3.7944202935439458e-06, 1.1774885828268988e-06,
+         -5.442494801787353e-07, -4.1142847051692333e-07),
+}  # fmt: skip
+
+# Φ(-x) e^(x^2/2) for 0 <= x <= 14.5: a quotient of polynomials
+_TAIL32 = (
+    (0.5000000029544031, 0.43829584166310703, 0.1832358060454266, 0.04063345335226093,
+     0.0041163428458364645),
+    (1.0, 1.6744766645687403, 1.202505900038733, 0.469472393927959, 0.10185940991355742,
+     0.010318021626396248),
+)  # fmt: skip
+# (x + 6) Φ(-x) e^(x^2/2) for 0 <= x <= 39, by powers of (x-6)/(x+6)
+_TAIL64 = (
+    0.7773517718933622, -0.7010090295908655, 0.5689688918147839, -0.4139035857755904,
+    0.26797424584163837, -0.1526802320644953, 0.0751719156693901, -0.030985315507541623,
+    0.010029820634582621, -0.00213160521082253, 3.2870066249621805e-05, 0.00018136042138371865,
+    -6.475223467885485e-05, 1.0755849582467508e-06, 6.7971308660735416e-06,
+    -1.7996773663508624e-06, -4.3121618897970166e-07, 3.1028910502717815e-07,
+    9.927786121856895e-09, -4.2963618897782844e-08, 7.0669575022464135e-12,
+    4.724282142017171e-09, 6.945701473313503e-10,
+)  # fmt: skip
+_CENTRE64 = 6.0
+_END = {32: 14.5, 64: 39.0}
+"""From here on Φ(-x) is 0."""
+_LIFT = 96
+"""The tail is computed times 2^_LIFT, a normal number to the end."""
+
+
+def erf(e: Emitter, x: Value) -> Value:
+    """The error function: a polynomial below 1, 1 - e^(-x^2) erfcx(x) above."""
+    end = {32: 4.0, 64: 6.1}[bits_of(x.type)]  # from where it rounds to 1
+    size = absolute(e, x)
+    small = e.fma(x, polynomial(e, e.b.fmul(x, x), _ERF[bits_of(x.type)]), x)
+    v = at_most(e, size, end)
+    two, one = e.const(x.type, 2.0), e.const(x.type, 1.0)
+    t = e.b.fdiv(e.b.fsub(v, two), e.b.fadd(v, two))
+    fall = scaled(e, reduce(e, e.b.fneg(e.b.fmul(v, v))))
+    large = e.b.fsub(one, e.b.fmul(fall, polynomial(e, t, _ERFCX[bits_of(x.type)])))
+    return e.b.select(e.b.fcmp_ordered("<", size, one), small, copysign(e, large, x))
+
+
+def _tail(e: Emitter, size: Value) -> Value:
+    """Φ(-x) 2^_LIFT, for x from 0 to _END."""
+    minus_half = e.b.fmul(size, e.const(size.type, -0.5))
+    exponent = e.b.fmul(minus_half, size)
+    lost = e.fma(minus_half, size, e.b.fneg(exponent))
+    fall = scaled(e, reduce(e, exponent, lost), _LIFT)
+    if bits_of(size.type) == 32:
+        over, under = (polynomial(e, size, c) for c in _TAIL32)
+        return e.b.fdiv(e.b.fmul(fall, over), under)
+    centre = e.const(size.type, _CENTRE64)
+    t = e.b.fdiv(e.b.fsub(size, centre), e.b.fadd(size, centre))
+    return e.b.fmul(fall, e.b.fdiv(polynomial(e, t, _TAIL64), e.b.fadd(size, centre)))
+
+
+def ncdf(e: Emitter, x: Value) -> Value:
+    """The normal distribution function Φ(x), relatively exact for negative x too."""
+    tail = _tail(e, at_most(e, absolute(e, x), _END[bits_of(x.type)]))
+    tail = e.b.fmul(tail, e.const(x.type, 2.0**-_LIFT))
+    upper = e.b.fsub(e.const(x.type, 1.0), tail)
+    return e.b.select(e.b.fcmp_ordered(">", x, e.const(x.type, 0.0)), upper, tail)
+
+
+def gelu(e: Emitter, x: Value) -> Value:
+    """x Φ(x), as max(x, 0) - |x| Φ(-|x|); -0 at minus infinity, the limit."""
+    size = at_most(e, absolute(e, x), _END[bits_of(x.type)])
+    positive = e.b.select(e.b.fcmp_ordered("<", x, e.const(x.type, 0.0)), e.const(x.type, -0.0), x)
+    return e.fma(e.b.fmul(size, _tail(e, size)), e.const(x.type, -(2.0**-_LIFT)), positive)
