@@ -7,16 +7,16 @@ peers                NumPy, onnxruntime, OpenVINO
 rounds               taking turns and taking times (`bench.roof` takes turns too)
 report               table, JSON, summary
 
-Every row is measured in one go, all engines interleaved, once on one thread and once on two where
-the tensor unit can use them; the machine's result is compared with what is right in the same run.
+Every row is measured in one go, all engines interleaved, once on one thread and once on two; what
+each engine computes is compared with what is right in the same run.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import importlib
-import importlib.util
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,29 +26,57 @@ from bench.tensor.guest import Guest, exists
 from bench.tensor.peers import Engine, Session, engines
 from bench.tensor.problem import Array, Case, Problem
 from bench.tensor.report import OURS, ROOF, Row, TensorReport
+from emu.cpu.tensor import threads
 from emu.errors import AiosError
 
-_SECONDS, _QUICK_SECONDS = 0.2, 0.03
-_PAUSE = 0.03
-"""OpenBLAS's threads look for work that long before they sleep."""
+_SECONDS, _QUICK_SECONDS = 0.4, 0.03
 _PEER_TOLERANCE = 1e-3
 """What others may be off by; more means that the model they are given is not the problem."""
-_THREADS = "emu.cpu.tensor.threads"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured, and how."""
+
+    only: str = ""
+    """Rows whose name contains this, or matches it as a pattern with * ? []."""
+    quick: bool = False
+    """Take less time for each row."""
+    cpu_time: bool = False
+    """Take the processor time instead of the wall time, one thread only: on a host whose
+    processors are in use, what others take is left out."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a row is to take, if three rounds do not take longer."""
+        return _QUICK_SECONDS if self.quick else _SECONDS
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """The numbers of threads that rows are measured with."""
+        return (1,) if self.cpu_time else (1, 2)
+
+    @property
+    def clock(self) -> rounds.Clock:
+        """What tells the time."""
+        return time.process_time if self.cpu_time else time.perf_counter
+
+    def wants(self, case: Case) -> bool:
+        """Whether a case is to be measured."""
+        return self.only in case.name or fnmatch.fnmatchcase(case.name, self.only)
 
 
 def measure(
-    *, quick: bool = False, only: str = "", show: Callable[[str], None] = lambda line: None
+    options: Options = Options(), show: Callable[[str], None] = lambda line: None
 ) -> TensorReport:
-    """All rows whose name contains `only`, or matches it as a pattern with * ? []; `show` is given
-    each line of the table when it is known."""
-    found, missing = engines()
-    report = TensorReport([engine.name for engine in found], missing)
+    """The rows that are wanted. `show` is given each line of the table when it is known."""
+    peers, missing = engines()
+    report = TensorReport([peer.name for peer in peers], missing)
     show(report.heading())
-    chosen = [c for c in cases() if only in c.name or fnmatch.fnmatchcase(c.name, only)]
     guest = Guest()
     try:
-        for case in chosen:
-            for row in _measure_case(guest, found, case, _QUICK_SECONDS if quick else _SECONDS):
+        for case in filter(options.wants, cases()):
+            for row in _measure_case(guest, peers, case, options):
                 report.rows.append(row)
                 show(report.line(row))
     finally:
@@ -63,63 +91,74 @@ def cases() -> Iterator[Case]:
     yield from layers.cases()
 
 
-def _measure_case(guest: Guest, peers: list[Engine], case: Case, seconds: float) -> Iterator[Row]:
-    """The rows of a case."""
+def _measure_case(guest: Guest, peers: list[Engine], case: Case, options: Options) -> Iterator[Row]:
+    """The rows of a case: one for each number of threads."""
     problem = case.make()
     if not exists(problem.instruction):
         why = f"skipped: no such instruction yet: {problem.instruction.mnemonic}"
         yield Row(case.name, case.family, 1, why)
         return
     expected = problem.expected()
-    for threads in (1, 2) if _has_threads() else (1,):
-        _set_threads(threads)
+    for number in options.threads:
+        threads.set_count(number)
         try:
-            yield _measure_row(guest, peers, case, problem, expected, threads, seconds)
+            sessions = _sessions(guest, peers, problem, number, expected)
+            pauses = {peer.name: peer.spins for peer in peers}
+            pauses[OURS] = guest.spins
+            yield _row(case, number, sessions, pauses if number > 1 else {}, options)
         except AiosError as error:
-            yield Row(case.name, case.family, threads, f"failed: {error}")
+            yield Row(case.name, case.family, number, f"failed: {error}")
         finally:
-            _set_threads(1)
+            threads.set_count(1)
 
 
-def _measure_row(
-    guest: Guest,
-    peers: list[Engine],
-    case: Case,
-    problem: Problem,
-    expected: Array,
-    threads: int,
-    seconds: float,
-) -> Row:
-    ours = guest.prepare(problem)
-    ours.run(1)
-    error = relative_error(ours.result(), expected)
-    if not error <= problem.tolerance:
-        return Row(case.name, case.family, threads, f"failed: wrong by {error:.1e}", error=error)
-    sessions: dict[str, Session] = {OURS: ours}
+def _sessions(
+    guest: Guest, peers: list[Engine], problem: Problem, number: int, expected: Array
+) -> dict[str, Session]:
+    """Everybody who can compute the problem; AiosError when somebody computes it wrong."""
+    sessions: dict[str, Session] = {OURS: guest.prepare(problem)}
+    _check(OURS, sessions[OURS], expected, problem.tolerance)
     for peer in peers:
-        session = peer.prepare(problem, threads)
+        session = peer.prepare(problem, number)
         if session is not None:
-            session.run(1)
-            off = relative_error(session.result(), expected)
-            if not off <= max(problem.tolerance, _PEER_TOLERANCE):
-                raise AiosError(f"{peer.name} computes something else, off by {off:.1e}")
+            _check(peer.name, session, expected, max(problem.tolerance, _PEER_TOLERANCE))
             sessions[peer.name] = session
+    return sessions
+
+
+def _check(name: str, session: Session, expected: Array, tolerance: float) -> None:
+    session.run(1)
+    error = relative_error(session.result(), expected)
+    if not error <= tolerance:
+        raise AiosError(f"{name} is wrong by {error:.1e}")
+
+
+def _row(
+    case: Case,
+    number: int,
+    sessions: dict[str, Session],
+    pauses: dict[str, float],
+    options: Options,
+) -> Row:
+    """Measure, and see that the result is still the same."""
     limit = _roof(case)
-    times = rounds.measure({**sessions, ROOF: limit}, seconds, _PAUSE if threads > 1 else 0.0)
-    if relative_error(ours.result(), expected) != error:
-        return Row(case.name, case.family, threads, "failed: another result when repeated")
+    before = sessions[OURS].result()
+    times = rounds.measure(
+        {**sessions, ROOF: limit}, options.seconds, pauses=pauses, clock=options.clock
+    )
+    if not np.array_equal(sessions[OURS].result(), before, equal_nan=True):
+        raise AiosError("another result when repeated")
     others = [name for name in sessions if name != OURS]
     amount = case.work if case.roof in ("fma", "int8") else case.traffic
     return Row(
         case.name,
         case.family,
-        threads,
+        number,
         seconds={name: times.seconds(name) for name in sessions},
         against={name: times.ratio(name, OURS) for name in others},
         best=min(others, key=times.seconds, default=""),
         roof=case.roof,
         fraction=times.ratio(ROOF, OURS) * amount / limit.work,
-        error=error,
         counts=case.counts,
     )
 
@@ -136,12 +175,3 @@ def _roof(case: Case) -> roof.Roof:
     if case.roof == "int8":
         return roof.dots()
     return (roof.triad if case.roof == "triad" else roof.reads)(case.array_bytes)
-
-
-def _has_threads() -> bool:
-    return importlib.util.find_spec(_THREADS) is not None
-
-
-def _set_threads(count: int) -> None:
-    if _has_threads():
-        importlib.import_module(_THREADS).set_count(count)

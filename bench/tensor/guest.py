@@ -107,7 +107,8 @@ class Prepared:
 class Guest:
     """A machine for one problem after the other."""
 
-    name = "AIos"
+    spins = 0.003
+    """As of other engines."""
 
     def __init__(self) -> None:
         program = _link(".globl _start\n_start: j _start", at.RAM)

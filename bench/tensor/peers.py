@@ -51,6 +51,8 @@ class Engine(Protocol):
     """A way to compute problems."""
 
     name: str
+    spins: float
+    """Seconds for which its idle threads look for work before they sleep."""
 
     def prepare(self, problem: Problem, threads: int) -> Session | None:
         """A session; None when the engine has no way to compute that."""
@@ -60,6 +62,7 @@ class NumPy:
     """NumPy, for what is one call of it."""
 
     name = "NumPy"
+    spins = 0.03
 
     def prepare(self, problem: Problem, threads: int) -> Session | None:
         """OpenBLAS is limited to `threads` until the next problem."""
@@ -75,6 +78,7 @@ class OnnxRuntime:
     """onnxruntime's CPU provider, through I/O binding."""
 
     name = "onnxruntime"
+    spins = 0.003
 
     def __init__(self) -> None:
         self._ort = importlib.import_module("onnxruntime")
@@ -103,6 +107,7 @@ class OpenVino:
     """OpenVINO's CPU plug-in."""
 
     name = "OpenVINO"
+    spins = 0.003
 
     def __init__(self) -> None:
         self._ov = importlib.import_module("openvino")

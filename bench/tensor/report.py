@@ -35,8 +35,6 @@ class Row:
     roof: str = ""
     """What the fraction is of."""
     fraction: float = 0.0
-    error: float = 0.0
-    """Greatest error, as a part of the greatest magnitude."""
     counts: frozenset[str] = frozenset()
     """Keys of the summary it counts for."""
 

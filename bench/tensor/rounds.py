@@ -1,6 +1,6 @@
 """Timing of several engines that take turns, on a host whose clock changes and that others use.
 
-All sessions of a row are timed in *rounds*: in each, every session has one turn, in an order that
+All runners of a row are timed in *rounds*: in each, every one has one turn, in an order that
 rotates. A turn is a few batches of calls, about a millisecond each, and its time is that of the
 fastest batch, a call: what disturbs a batch only ever adds to it. What slows the host for longer
 than a round slows all engines alike, so **ratios are taken within a round, and the median of the
@@ -12,9 +12,13 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
+
+Clock = Callable[[], float]
+"""Gives seconds since some moment."""
 
 _BATCH_SECONDS = 1e-3
 _BATCHES = 3
@@ -46,10 +50,19 @@ class Times:
         return statistics.median(one / two for one, two in pairs)
 
 
-def measure(runners: Mapping[str, Runner], seconds: float, pause: float = 0.0) -> Times:
-    """Rounds until `seconds` are over, but at least three. `pause` is slept before each turn, for
-    threads of the engine before to go to sleep."""
-    counts = {name: _count(runner) for name, runner in runners.items()}
+def measure(
+    runners: Mapping[str, Runner],
+    seconds: float,
+    *,
+    pauses: Mapping[str, float] = MappingProxyType({}),
+    clock: Clock = time.perf_counter,
+) -> Times:
+    """Rounds until `seconds` are over, but at least three. `pauses` says how long to sleep after a
+    runner's turn, for its threads to go to sleep too."""
+    counts = {}
+    for name, runner in runners.items():
+        counts[name] = _count(runner, clock)
+        time.sleep(pauses.get(name, 0))
     rounds: dict[str, list[float]] = {name: [] for name in runners}
     names = list(runners)
     gc.disable()
@@ -57,8 +70,8 @@ def measure(runners: Mapping[str, Runner], seconds: float, pause: float = 0.0) -
         end = time.perf_counter() + seconds
         for _ in range(_ROUNDS_MOST):
             for name in names:
-                time.sleep(pause)
-                rounds[name].append(_turn(runners[name], counts[name]))
+                rounds[name].append(_turn(runners[name], counts[name], clock))
+                time.sleep(pauses.get(name, 0))
             names = names[1:] + names[:1]
             if time.perf_counter() > end and len(rounds[names[0]]) >= _ROUNDS_LEAST:
                 break
@@ -67,24 +80,24 @@ def measure(runners: Mapping[str, Runner], seconds: float, pause: float = 0.0) -
     return Times(rounds)
 
 
-def _count(runner: Runner) -> int:
+def _count(runner: Runner, clock: Clock) -> int:
     """Calls to a batch. The calls made here also warm up what there is to warm up."""
     runner.run(1)
     count = 1
-    while (elapsed := _batch(runner, count) * count) < _BATCH_SECONDS / 4:
+    while (elapsed := _batch(runner, count, clock) * count) < _BATCH_SECONDS / 4:
         count = min(4 * count, max(count + 1, int(count * _BATCH_SECONDS / elapsed)))
     return max(1, int(count * _BATCH_SECONDS / elapsed))
 
 
-def _turn(runner: Runner, count: int) -> float:
+def _turn(runner: Runner, count: int, clock: Clock) -> float:
     """Seconds a call takes: the fastest of a few batches; a long call is made only once."""
-    first = _batch(runner, count)
+    first = _batch(runner, count, clock)
     if first * count > _LONG:
         return first
-    return min(_batch(runner, count) for _ in range(_BATCHES))
+    return min(_batch(runner, count, clock) for _ in range(_BATCHES))
 
 
-def _batch(runner: Runner, count: int) -> float:
-    start = time.perf_counter()
+def _batch(runner: Runner, count: int, clock: Clock) -> float:
+    start = clock()
     runner.run(count)
-    return (time.perf_counter() - start) / count
+    return (clock() - start) / count

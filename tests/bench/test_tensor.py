@@ -20,13 +20,15 @@ SUMMARY = {
     "gemm_roof_512", "worst_gemm_vs_best", "geomean_vs_best", "geomean_vs_ort",
     "membound_vs_triad", "int8_roof_512",
 }  # fmt: skip
+QUICK = tensor.Options(quick=True, cpu_time=True)
 
 
 def test_quick_rows_are_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "figures.json"
-    assert main(["bench", "tensor", "--quick", "--only", "gemm [13][62]", "--json", str(path)]) == 0
+    options = ["--quick", "--only", "gemm [13][62]", "--json", str(path)]
+    assert main(["bench", "tensor", *options]) == 0
     figures = json.loads(path.read_text())
     rows = [row for row in figures["rows"] if row["threads"] == 1]
     assert [row["name"] for row in rows] == ["gemm 16", "gemm 32"]
@@ -45,9 +47,9 @@ def test_a_wrong_result_fails_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
         return [replace(case, make=lambda: replace(problem, expected=lambda: expected))]
 
     monkeypatch.setattr(tensor, "cases", wrong)
-    report = tensor.measure(quick=True)
+    report = tensor.measure(QUICK)
     assert report.failed
-    assert report.rows[0].status.startswith("failed: wrong by ")
+    assert report.rows[0].status.startswith("failed: AIos is wrong by ")
 
 
 def test_an_instruction_that_traps_fails_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +59,7 @@ def test_an_instruction_that_traps_fails_the_row(monkeypatch: pytest.MonkeyPatch
         return [replace(case, make=lambda: problem)]
 
     monkeypatch.setattr(tensor, "cases", trapping)
-    assert "tensor exception SHAPE" in tensor.measure(quick=True).rows[0].status
+    assert "tensor exception SHAPE" in tensor.measure(QUICK).rows[0].status
 
 
 def test_strided_operands_lie_in_the_machine_as_they_lie_in_the_host() -> None:
@@ -113,4 +115,4 @@ def test_options_of_the_tensor_benchmark_are_refused_elsewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["bench", "cpu", "--quick"]) == 2
-    assert "--quick and --only are for" in capsys.readouterr().err
+    assert "--quick, --only and --cpu-time are for" in capsys.readouterr().err

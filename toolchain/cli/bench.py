@@ -28,14 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="tensor: rows that contain or match this (* ? [])",
     )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="tensor: processor time on one thread, for a host that is in use",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and show. 1 when the machine computed something wrong."""
     if args.benchmark == "tensor":
         return _tensor(args)
-    if args.quick or args.only:
-        raise AiosError("--quick and --only are for `aios bench tensor`.")
+    if args.quick or args.only or args.cpu_time:
+        raise AiosError("--quick, --only and --cpu-time are for `aios bench tensor`.")
     report = importlib.import_module(f"bench.{args.benchmark}").measure()
     print(report.table())
     if args.json:
@@ -47,9 +52,8 @@ def _tensor(args: argparse.Namespace) -> int:
     """It prints while it measures, for it takes minutes."""
     from bench import tensor
 
-    report = tensor.measure(
-        quick=args.quick, only=args.only, show=lambda line: print(line, flush=True)
-    )
+    options = tensor.Options(args.only, args.quick, args.cpu_time)
+    report = tensor.measure(options, lambda line: print(line, flush=True))
     if args.json:
         report.write(args.json)
     return int(report.failed)
