@@ -23,7 +23,7 @@ or a number, as the field is; a suffix says otherwise:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from emu.isa import graph
@@ -84,22 +84,32 @@ class Instruction:
 
 TABLE: dict[str, Instruction] = {}
 
+_OPCODE = {16: 0xE003, 32: 0x7F}
+"""The bits, by length, that every instruction fixes: only those that agree there can overlap."""
+_by_opcode: dict[tuple[int, int], list[Instruction]] = {}
+
 
 def _overlaps(a: Instruction, b: Instruction) -> bool:
     """Whether some word is both; what the fixed bits of both leave must not be excluded by one."""
-    common = a.encoding.mask & b.encoding.mask
-    if a.length != b.length or (a.encoding.match ^ b.encoding.match) & common:
+    one, other = a.encoding, b.encoding
+    if (one.match ^ other.match) & one.mask & other.mask:
         return False
-    both = Pattern(a.encoding.mask | b.encoding.mask, a.encoding.match | b.encoding.match)
+    both = Pattern(one.mask | other.mask, one.match | other.match)
     return not any(both.implies(excluded) for excluded in a.exclusions + b.exclusions)
 
 
-def _add(instruction: Instruction, others: Iterable[Instruction]) -> None:
+def _add(instruction: Instruction) -> None:
+    encoding = instruction.encoding
+    opcode = _OPCODE[encoding.bits]
     if instruction.mnemonic in TABLE:
         raise ValueError(f"the instruction '{instruction.mnemonic}' is declared twice")
-    for other in others:
+    if opcode & ~encoding.mask:
+        raise ValueError(f"the encoding '{encoding.picture}' leaves bits of the opcode open")
+    neighbours = _by_opcode.setdefault((encoding.bits, encoding.match & opcode), [])
+    for other in neighbours:
         if _overlaps(instruction, other):
             raise ValueError(f"'{instruction.mnemonic}' and '{other.mnemonic}' overlap")
+    neighbours.append(instruction)
     TABLE[instruction.mnemonic] = instruction
 
 
@@ -146,8 +156,7 @@ def insn(
                 doc=doc or (inspect.getdoc(body) or "").split("\n")[0],
                 steps=graph.trace(body, slots),
                 exclusions=_exclusions(encoding, never or {}),
-            ),
-            TABLE.values(),
+            )
         )
         return body
 
