@@ -50,11 +50,11 @@ def check(declaration: Declaration, views: Mapping[str, View], at: Attributes) -
 
 def _check(declaration: Declaration, views: Mapping[str, View], at: Attributes) -> Checked:
     _check_types(declaration, views)
-    named = _named(declaration, at)
+    attributes = named(declaration, at)
     _check_activation(declaration, views, at)
     try:
         dims = {name: view.dims for name, view in views.items()}
-        scope = bind(declaration.operands, dims, named, declaration.requires)
+        scope = bind(declaration.operands, dims, attributes, declaration.requires)
     except Misfit as misfit:
         raise _fault(_CAUSES[misfit.what], declaration, misfit.operand) from None
     return Checked(scope, _operations(declaration, scope, views, at), _pieces(declaration, scope))
@@ -82,7 +82,7 @@ def _check_types(declaration: Declaration, views: Mapping[str, View]) -> None:
             raise TensorFault(Cause.DTYPE, Operand(operand.number))
 
 
-def _named(declaration: Declaration, at: Attributes) -> dict[str, object]:
+def named(declaration: Declaration, at: Attributes) -> dict[str, object]:
     """The attributes by the names that the declaration's expressions use."""
     if declaration.flags and at.flags & ~sum(1 << bit for bit in declaration.flags.values()):
         raise TensorFault(Cause.ATTRIBUTE, Operand.ATTRIBUTE)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
 from typing import Any
@@ -231,3 +232,41 @@ def _generator(node: ast.GeneratorExp) -> Callable[[Scope], Iterator[Value]]:
                 yield from values(inner, level + 1)
 
     return values
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A line `name = …`, or `name[indices] = …`; starred indices stand for several."""
+
+    name: str
+    indices: tuple[tuple[str, bool], ...] | None
+    code: Code
+
+
+@cache
+def statements(text: str) -> tuple[Statement, ...]:
+    """The lines of a meaning. Raises ValueError for what is not of the notation."""
+    try:
+        tree = ast.parse("\n".join(line.strip() for line in text.strip().splitlines()))
+    except SyntaxError as error:
+        raise ValueError(f"'{text}' is not a meaning: {error.msg}") from error
+    return tuple(map(_statement, tree.body))
+
+
+def _statement(node: ast.stmt) -> Statement:
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return Statement(name, None, _compile(value))
+        case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name), slice=index)], value=value):
+            items = index.elts if isinstance(index, ast.Tuple) else [index]
+            return Statement(name, tuple(map(_index, items)), _compile(value))
+    raise ValueError(f"'{ast.unparse(node)}' is not of the notation")
+
+
+def _index(node: ast.expr) -> tuple[str, bool]:
+    match node:
+        case ast.Name(id=name):
+            return name, False
+        case ast.Starred(value=ast.Name(id=name)):
+            return name, True
+    raise ValueError(f"'{ast.unparse(node)}' is not an index")
