@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor.axes import VECTOR, WORDS, adjacent_from, finish_row, share, visit
+from emu.cpu.tensor.call import Call
+from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy, schedule
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, bits_of, vector
@@ -23,10 +25,18 @@ from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage
 
 _NAMES = ("scale", "bias", "mean", "variance")
 _BLOCK = Block(
-    f"{WORDS} {' '.join(f'{n} i_{n}' for n in _NAMES)} channels total epsilon alpha beta stream room"
+    f"{WORDS} {' '.join(f'{n} i_{n}' for n in _NAMES)} "
+    "channels total epsilon alpha beta stream room"
 )
 _LINE = 512
 """Elements that a line of channels has at least, if there are so many rows."""
+
+
+@bound("tbatchnorm", in_place=True)
+def _batch_norm(call: Call) -> None:
+    parameters = [call[name] for name in _NAMES]
+    at = call.at
+    run_batch_norm(call["d"], call["x"], parameters, at.gamma, at.activation, call.params)
 
 
 def run_batch_norm(

@@ -11,7 +11,19 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
-from emu.cpu.tensor import conv, elementwise, gather, gemm, pool, reduce, search, softmax
+from emu.cpu.tensor import (
+    batch_norm,
+    conv,
+    cumulative,
+    elementwise,
+    gather,
+    gemm,
+    norms,
+    pool,
+    reduce,
+    search,
+    softmax,
+)  # fmt: skip
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.call import SCHEDULES, Call
 from emu.cpu.tensor.checks import Checked, check, defaults
@@ -23,7 +35,9 @@ from emu.cpu.traps import Trap
 from emu.isa import TABLE
 from emu.isa.xaitensor import TENSORS, Declaration
 
-FAMILIES = (elementwise, gemm, conv, pool, reduce, search, softmax, gather)
+FAMILIES = (
+    elementwise, gemm, conv, pool, reduce, search, cumulative, softmax, norms, batch_norm, gather,
+)  # fmt: skip
 """The modules whose schedules are bound to instructions."""
 _REGISTERS = (Operand.DESTINATION, Operand.FIRST, Operand.SECOND)
 

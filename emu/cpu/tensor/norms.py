@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emu.cpu.tensor.axes import VECTOR, across, adjacent_from, finish_row, share, sweep, visit
+from emu.cpu.tensor.call import Call
+from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import F64 as WIDE
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy, schedule
@@ -37,6 +39,8 @@ _LONG = 1 << 18
 """Bytes of a line from which it is cut into chunks."""
 _CHUNK = 1 << 13
 """Elements of a chunk."""
+_ENTRY = 24
+"""Bytes that a chunk's sums take: what was subtracted, and two sums."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,27 @@ class _Form:
         norm = f"{'centred' if self.norm.centred else ''}{self.norm.power}{self.norm.averages}"
         place = "along" if self.along else "each"
         return f"norm {norm} {self.role} {self.dtype.name} {place} {spelled}"
+
+
+@bound("tlayernorm", "trmsnorm", in_place=True)
+def _layer_norm(call: Call) -> None:
+    norm = LAYER if call.mnemonic == "tlayernorm" else RMS
+    run_layer_norm(
+        call["d"], call["x"], call["scale"], call.get("bias"), call.axis, call.at.alpha,
+        norm=norm, results=(call.get("mean"), call.get("factor")),
+    )  # fmt: skip
+
+
+@bound("tinstancenorm", "tgroupnorm", in_place=True)
+def _group_norm(call: Call) -> None:
+    groups = call.at.groups if call.mnemonic == "tgroupnorm" else call.size("c")
+    scale, bias = call.get("scale"), call.get("bias")
+    run_group_norm(call["d"], call["x"], scale, bias, groups, call.at.alpha)
+
+
+@bound("tl2norm", in_place=True)
+def _lp_norm(call: Call) -> None:
+    run_lp_norm(call["d"], call["x"], call.axis, call.at.count)
 
 
 def run_layer_norm(
@@ -190,13 +215,13 @@ def _record(
     for name, view in (("scale", scale), ("bias", bias)):
         if view is not None:
             words |= {name: view.address, f"i_{name}": view.strides[0] if view.rank else 0}
-    roles = ("row",)
+    roles: tuple[str, ...] = ("row",)
     if long:
         cut = [(pieces, _CHUNK), (segments, segment)]
         dims = [count for count, _ in cut] + dims
         lines = _product(dims)
         steps = [step * size for _, step in cut]
-        words |= {"s0": steps + to, "s1": steps + back, "sums": SCRATCH.take(lines * 16)}
+        words |= {"s0": steps + to, "s1": steps + back, "sums": SCRATCH.take(lines * _ENTRY)}
         words |= {k: [0, 0, *v] for k, v in words.items() if k in ("s2", "s3")}  # type: ignore[misc]
         roles = ("sums", "long")
     words |= {"dims": dims, "rank": len(dims), "lines": lines}
@@ -384,8 +409,8 @@ class _Norm:
         e, b = self.e, self.e.b
         _, segment, at, length = self._piece(index)
         first = self._first(self._start(places[1], segment, at))
-        room = e.offset(e.pointer("sums"), b.mul(index, e.const(I64, 16)))
-        for k, total in enumerate(self._take(places[1], length, first)):
+        room = e.offset(e.pointer("sums"), b.mul(index, e.const(I64, _ENTRY)))
+        for k, total in enumerate([first, *self._take(places[1], length, first)]):
             b.store(total, e.offset(room, 8 * k), align=8)
 
     def _long(self, index: Value, places: Sequence[Value]) -> None:
@@ -393,13 +418,13 @@ class _Norm:
         out, source, *results = places
         line, segment, at, length = self._piece(index)
         count = b.mul(e.word("pieces"), e.word("segments"))
-        room = e.offset(e.pointer("sums"), b.mul(b.mul(line, count), e.const(I64, 16)))
+        room = e.offset(e.pointer("sums"), b.mul(b.mul(line, count), e.const(I64, _ENTRY)))
         kinds = 2 if self.norm.centred else 1
         with e.loop(0, count, carry=[e.const(F64, 0.0)] * kinds) as loop:
-            place = e.offset(room, b.mul(loop.index, e.const(I64, 16)))
-            parts = [b.load(e.offset(place, 8 * k), typ=F64, align=8) for k in range(kinds)]
+            place = e.offset(room, b.mul(loop.index, e.const(I64, _ENTRY)))
+            parts = [b.load(e.offset(place, 8 + 8 * k), typ=F64, align=8) for k in range(kinds)]
             loop.next(*map(self._add, loop.values, parts))
-        first = self._first(self._start(source, segment, at))
+        first = b.load(room, typ=F64, align=8)  # the line itself may be overwritten already
         mean, factor = self._statistics(loop.values, first)
         self._tell(results, mean, factor)
         channel = b.add(b.mul(b.urem(line, e.word("groups")), e.word("segments")), segment)
