@@ -4,7 +4,8 @@ descriptor, attributes, faults   what the guest hands over, and how it is refuse
 operands, arena                  guest addresses to host pointers, every right checked
 instructions                     `execute`: checks of shape and type
 execution, plan                  what is to do, planned once per form of operands; one of
-elementwise gemm conv pool reduce softmax gather      the schedules (`axes`: folding some axes)
+elementwise gemm conv pool reduce softmax      the schedules (`axes`: folding some axes)
+gather scatter pad position topk               those that move (`rows`, `tables`, `sort`)
 expr, semantics                  what elementwise instructions mean
 vectors, functions, emit         meaning to LLVM vector code
 kernels, timing                  compiled code, and what an instruction costs

@@ -57,6 +57,11 @@ class Call:
         return bool(self.scope[name])
 
     @property
+    def mode(self) -> str:
+        """The name that the declaration gives the attribute block's mode."""
+        return self.declaration.modes[self.at.mode]
+
+    @property
     def axis(self) -> int:
         """The dimension that `n@axis` of the signature names, counted from the front."""
         for operand in self.declaration.operands:

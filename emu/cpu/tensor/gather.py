@@ -1,93 +1,236 @@
-"""Gather: slices of a tensor along one axis, picked by a tensor of indices.
+"""Gather: elements and slices picked by a tensor of indices, along one axis or several.
 
-The result's dimensions are those of the data with the axis replaced by those of the indices. A
-first kernel turns indices into byte offsets in scratch memory and looks for one out of range; only
-when there is none does the second write. That one walks the result with three pointers, into the
-result, the data and the offsets, each standing still along the dimensions it does not have.
+`tgather`            result[b…, i…, a…] = data[b…, indices[i…], a…]          slices along an axis
+`tgather_elements`   result[b…, j, a…] = data[b…, indices[b…, j, a…], a…]    one index an element
+`tgather_nd`         result[b…, i…, a…] = data[b…, indices[b…, i…, :], a…]   several coordinates
+
+They are one kernel. It walks the result with three pointers: into the result, into the data (which
+stands still along the dimensions that indices replace) and into the indices (which stand still
+along those of a slice). At each row it *locates*: up to eight coordinates, each from the end if
+negative, times the data's stride. A row is one of
+
+row       a piece of a slice, adjacent in both: one place, then vectors
+lanes     adjacent elements with an index each, adjacent too: a vector of indices at a time
+element   anything else, one at a time
+
+A kernel before it looks at every index; the plan stops there when one is out of range.
 """
 
 from __future__ import annotations
 
-from emu.cpu.tensor.axes import VECTOR
-from emu.cpu.tensor.call import Call
-from emu.cpu.tensor.call import schedule as bound
-from emu.cpu.tensor.descriptor import I64 as INDEX
-from emu.cpu.tensor.descriptor import DType, View, dense
-from emu.cpu.tensor.elementwise import RAW, schedule
-from emu.cpu.tensor.emit import I1, I64, Block, Emitter, vector
+from dataclasses import dataclass
+
+from emu.cpu.tensor.call import Call, schedule
+from emu.cpu.tensor.descriptor import DType, View
+from emu.cpu.tensor.elementwise import RAW
+from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, like, target, vector
 from emu.cpu.tensor.faults import Operand
-from emu.cpu.tensor.kernels import SCRATCH, kernel
+from emu.cpu.tensor.kernels import Word, kernel
+from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, shares, whole, words
 from emu.cpu.tensor.vectors import storage
 
-_OFFSETS = Block("p0 p1 rank dims:8 s0:8 s1:8 n i0 i1 extent step")
-_COPY = Block("p0 p1 p2 rank dims:8 s0:8 s1:8 s2:8 n i0 i1 i2")
+COORDINATES = "k extents:8 steps:8 next"
+"""How many coordinates an index has, the data's extents and strides along them, and how far apart
+(in bytes) the coordinates of one index lie."""
+_LOOK = Block(f"{words(1)} {COORDINATES}")
+_PICK = Block(f"{words(3)} {COORDINATES}")
 
 
-@bound("tgather")
+@dataclass(frozen=True)
+class Picks:
+    """Where indices lead: views over the dims of the picked tensor (the result of a gather, the
+    updates of a scatter)."""
+
+    data: View
+    """What is picked from, standing still along the dimensions that indices replace."""
+    indices: View
+    """The first coordinate of each index, standing still along the dimensions of a slice."""
+    looked: View
+    """The first coordinate of each index, once."""
+    coordinates: dict[str, Word]
+    """The values of `COORDINATES`."""
+
+
+@schedule("tgather")
 def _gather(call: Call) -> None:
     run_gather(call["d"], call["x"], call["y"], call.axis)
 
 
-def run_gather(destination: View, data: View, indices: View, axis: int) -> None:
-    """destination = data, picked along `axis`. The plan begins with a look at the indices."""
-    offsets = _offsets(indices, data.dims[axis], data.strides[axis])
-    before, behind = data.dims[:axis], data.dims[axis + 1 :]
+@schedule("tgather_elements")
+def _gather_elements(call: Call) -> None:
+    run_gather_elements(call["d"], call["x"], call["y"], call.axis)
+
+
+@schedule("tgather_nd")
+def _gather_nd(call: Call) -> None:
+    run_gather_nd(call["d"], call["x"], call["y"], call.at.count)
+
+
+def along(data: View, indices: View, axis: int) -> Picks:
+    """`tgather`: every index picks a slice along the axis."""
+    before, behind = data.strides[:axis], data.strides[axis + 1 :]
+    dims = data.dims[:axis] + indices.dims + data.dims[axis + 1 :]
     still = (0,) * indices.rank
-    dims = destination.dims
-    source = View(
-        data.address, data.dtype, dims, data.strides[:axis] + still + data.strides[axis + 1 :]
-    )
-    picks = View(
-        offsets.address, INDEX, dims, (0,) * len(before) + offsets.strides + (0,) * len(behind)
-    )
-    extents, (to, back, pick) = schedule([destination, source, picks])
-    raw = RAW[data.dtype.size]
-    whole = (to[0], back[0], pick[0]) == (raw.size, raw.size, 0)
-    layout = "row" if whole else "element"
-    run = kernel(f"tgather {raw.name} {layout}", _COPY, lambda e: _write_copy(e, raw, whole))
-    run(
-        p0=destination.address, p1=data.address, p2=offsets.address, rank=len(extents) - 1,
-        dims=extents[1:], s0=to[1:], s1=back[1:], s2=pick[1:], n=extents[0],
-        i0=to[0], i1=back[0], i2=pick[0],
+    return Picks(
+        View(data.address, data.dtype, dims, before + still + behind),
+        View(
+            indices.address, indices.dtype, dims,
+            (0,) * len(before) + indices.strides + (0,) * len(behind),
+        ),
+        indices,
+        _one(data, axis),
     )  # fmt: skip
 
 
-def _offsets(indices: View, extent: int, step: int) -> View:
-    """What each index adds to an address, in the indices' order."""
-    offsets = dense(SCRATCH.take(8 * indices.count), INDEX, indices.dims)
-    dims, (to, back) = schedule([offsets, indices])
-    dtype = indices.dtype
-    run = kernel(f"tgather offsets {dtype.name}", _OFFSETS, lambda e: _write_offsets(e, dtype))
-    run.check(
-        Operand.SECOND, p0=offsets.address, p1=indices.address, rank=len(dims) - 1, dims=dims[1:],
-        s0=to[1:], s1=back[1:], n=dims[0], i0=to[0], i1=back[0], extent=extent, step=step,
+def elements(data: View, indices: View, axis: int) -> Picks:
+    """`tgather_elements`: every element has its own index along the axis."""
+    strides = tuple(0 if d == axis else stride for d, stride in enumerate(data.strides))
+    source = View(data.address, data.dtype, indices.dims, strides)
+    return Picks(source, indices, indices, _one(data, axis))
+
+
+def coordinates(data: View, indices: View, batch: int) -> Picks:
+    """`tgather_nd`: the last dimension of the indices holds coordinates of a slice."""
+    k = indices.dims[-1]
+    dims = indices.dims[:-1] + data.dims[batch + k :]
+    behind = data.strides[batch + k :]
+    picking = indices.rank - 1 - batch
+    first = View(indices.address, indices.dtype, indices.dims[:-1], indices.strides[:-1])
+    return Picks(
+        View(data.address, data.dtype, dims, data.strides[:batch] + (0,) * picking + behind),
+        View(indices.address, indices.dtype, dims, first.strides + (0,) * len(behind)),
+        first,
+        {
+            "k": k, "extents": data.dims[batch : batch + k],
+            "steps": data.strides[batch : batch + k], "next": indices.strides[-1],
+        },
     )  # fmt: skip
-    return offsets
 
 
-def _write_offsets(e: Emitter, dtype: DType) -> None:
-    b, zero = e.b, e.const(I64, 0)
-    n, to, back, extent, step = (e.word(w) for w in ("n", "i0", "i1", "extent", "step"))
-    pointers = [e.pointer("p0"), e.pointer("p1")]
-    with e.walk("rank", "dims", ["s0", "s1"], pointers) as (out, source):
-        with e.loop(0, n, carry=[e.const(I1, 0)]) as loop:
-            index = e.load(e.offset(source, b.mul(loop.index, back)), storage(dtype))
-            index = index if index.type == I64 else b.sext(index, I64)
-            counted = b.add(index, extent)
-            index = b.select(b.icmp_signed("<", index, zero), counted, index)
-            outside = b.icmp_unsigned(">=", index, extent)  # one still below zero is huge
-            e.store(b.mul(index, step), e.offset(out, b.mul(loop.index, to)))
-            loop.next(b.or_(loop.values[0], outside))
-        e.fail_if(loop.values[0])
+def _one(data: View, axis: int) -> dict[str, Word]:
+    return {"k": 1, "extents": [data.dims[axis]], "steps": [data.strides[axis]], "next": 0}
 
 
-def _write_copy(e: Emitter, raw: DType, whole: bool) -> None:
-    """Whole rows lie behind one offset and move by vectors; else each element has its own."""
-    b, lanes = e.b, VECTOR // raw.size if whole else 1
-    n, *steps = (e.word(w) for w in ("n", "i0", "i1", "i2"))
-    pointers = [e.pointer(p) for p in ("p0", "p1", "p2")]
-    with e.walk("rank", "dims", ["s0", "s1", "s2"], pointers) as row, e.loop(0, n, lanes) as at:
-        to, back, pick = (e.offset(p, b.mul(at.index, s)) for p, s in zip(row, steps, strict=True))
-        mask = e.mask_below(b.sub(n, at.index), lanes) if whole else None
-        source = e.offset(back, e.load(pick, I64))
-        e.store(e.load(source, vector(storage(raw), lanes), mask), to, mask)
+def run_gather(destination: View, data: View, indices: View, axis: int) -> None:
+    """destination = data's slices along `axis`. The plan begins with a look at the indices."""
+    _run(destination, along(data, indices, axis))
+
+
+def run_gather_elements(destination: View, data: View, indices: View, axis: int) -> None:
+    """destination = data's elements, picked along `axis` by an index each."""
+    _run(destination, elements(data, indices, axis))
+
+
+def run_gather_nd(destination: View, data: View, indices: View, batch: int) -> None:
+    """destination = data's slices behind coordinates, after `batch` common dimensions."""
+    _run(destination, coordinates(data, indices, batch))
+
+
+def _run(destination: View, picks: Picks) -> None:
+    look(picks)
+    pick(destination, picks)
+
+
+def pick(destination: View, picks: Picks) -> None:
+    """destination = the picked elements; the indices have been looked at."""
+    raw, dtype = RAW[destination.dtype.size], picks.indices.dtype
+    parameters = layout([destination, picks.data, picks.indices])
+    kind = row_kind(parameters, raw, dtype, vectors=picks.coordinates["k"] == 1)
+    name = f"gather {raw.name} {dtype.name} {kind}"
+    run = kernel(name, _PICK, lambda e: _write(e, raw, dtype, kind), parallel=True)
+    run(**parameters, **picks.coordinates)
+
+
+def row_kind(parameters: dict[str, Word], raw: DType, dtype: DType, *, vectors: bool) -> str:
+    """What the rows of a walk over (picked tensor, data, indices) are: see the top."""
+    steps = tuple(parameters[f"i{k}"] for k in range(3))
+    if steps == (raw.size, raw.size, 0):
+        return "row"
+    return "lanes" if vectors and steps[0] == raw.size and steps[2] == dtype.size else "element"
+
+
+def look(picks: Picks) -> None:
+    """Record a look at every index, which blames the second operand if one is out of range."""
+    dtype = picks.looked.dtype
+    if picks.looked.count == 0:
+        return
+    parameters = layout([picks.looked])
+    adjacent = parameters["i0"] == dtype.size
+    name = f"gather look {dtype.name} {'row' if adjacent else 'element'}"
+    run = kernel(name, _LOOK, lambda e: _write_look(e, dtype, adjacent))
+    run.check(Operand.SECOND, **parameters, **picks.coordinates)
+
+
+def _write_look(e: Emitter, dtype: DType, adjacent: bool) -> None:
+    """Coordinate after coordinate, all indices of each."""
+    b, share = e.b, whole(e)
+    lanes = target()[0] // 8 if adjacent else 1
+    type_ = vector(I64, lanes)
+    with e.loop(0, e.word("k")) as axis:
+        extent = e.splat(e.word("extents", axis.index), lanes)
+        twice = b.add(extent, extent)
+        shift = b.mul(axis.index, e.word("next"))
+        with rows(e, 1, share) as (line,):
+            start = e.offset(line, shift)
+            with e.loop(0, share.end, lanes, [e.const(I64, 0)]) as at:
+                mask = e.mask_below(b.sub(share.end, at.index), lanes) if lanes > 1 else None
+                place = e.offset(start, b.mul(at.index, e.word("i0")))
+                index = _index(e, place, dtype, lanes, mask)
+                # from -extent up to extent - 1; masked lanes hold 0, so they fit if any index does
+                outside = b.icmp_unsigned(">=", b.add(index, extent), twice)
+                bad = b.zext(outside, type_)
+                if lanes > 1:
+                    bad = e.intrinsic(f"llvm.vector.reduce.or.v{lanes}i64", I64, bad, suffix=False)
+                at.next(b.or_(at.values[0], bad))
+            e.fail_if(b.icmp_unsigned("!=", at.values[0], e.const(I64, 0)))
+
+
+def _index(e: Emitter, place: Value, dtype: DType, lanes: int, mask: Value | None = None) -> Value:
+    value = e.load(place, vector(storage(dtype), lanes), mask)
+    return e.b.sext(value, like(value.type, I64)) if dtype.size < 8 else value
+
+
+def locate(
+    e: Emitter, place: Value, dtype: DType, lanes: int = 1, mask: Value | None = None
+) -> Value:
+    """What the index at `place` adds to the data's address; with lanes, adjacent indices of one
+    coordinate."""
+    b = e.b
+
+    def term(axis: Value, at: Value) -> Value:
+        index = _index(e, at, dtype, lanes, mask)
+        extent, step = (e.splat(e.word(w, axis), lanes) for w in ("extents", "steps"))
+        below = b.icmp_signed("<", index, e.const(index.type, 0))
+        return b.mul(b.select(below, b.add(index, extent), index), step)
+
+    first = term(e.const(I64, 0), place)
+    if lanes > 1:
+        return first
+    with e.loop(1, e.word("k"), carry=[first]) as axis:
+        following = e.offset(place, b.mul(axis.index, e.word("next")))
+        axis.next(b.add(axis.values[0], term(axis.index, following)))
+    return axis.values[0]
+
+
+def _write(e: Emitter, raw: DType, dtype: DType, kind: str) -> None:
+    b, element, share = e.b, storage(raw), shares(e)
+    steps = [e.word(w) for w in ("i0", "i1", "i2")]
+    with rows(e, 3, share) as (to, back, pick):
+        if kind == "row":
+            source = e.offset(back, locate(e, pick, dtype))
+            copy_row(e, to, source, share.begin, share.end, element)
+            return
+        done = share.begin
+        if kind == "lanes":
+            lanes = target()[0] // 8
+            own = b.mul(e.iota(I64, lanes), e.splat(steps[1], lanes))
+            done = b.sub(share.end, b.and_(b.sub(share.end, done), e.const(I64, lanes - 1)))
+            with e.loop(share.begin, done, lanes) as at:
+                out, line, place = elements_at(e, (to, back, pick), at.index, steps)
+                offsets = b.add(locate(e, place, dtype, lanes), own)
+                for lane in range(lanes):  # faster than gathering loads wherever we looked
+                    offset = b.extract_element(offsets, e.const(I32, lane))
+                    e.store(e.load(e.offset(line, offset), element), e.offset(out, lane * raw.size))
+        with e.loop(done, share.end) as at:
+            out, line, place = elements_at(e, (to, back, pick), at.index, steps)
+            e.store(e.load(e.offset(line, locate(e, place, dtype)), element), out)

@@ -12,17 +12,18 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
 from emu.cpu.tensor import (
-    batch_norm,
     conv,
-    cumulative,
     elementwise,
     gather,
     gemm,
-    norms,
+    pad,
     pool,
+    position,
     reduce,
+    scatter,
     search,
     softmax,
+    topk,
 )  # fmt: skip
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.call import SCHEDULES, Call
@@ -36,7 +37,7 @@ from emu.isa import TABLE
 from emu.isa.xaitensor import TENSORS, Declaration
 
 FAMILIES = (
-    elementwise, gemm, conv, pool, reduce, search, cumulative, softmax, norms, batch_norm, gather,
+    elementwise, gemm, conv, pool, reduce, search, softmax, gather, scatter, pad, position, topk
 )  # fmt: skip
 """The modules whose schedules are bound to instructions."""
 _REGISTERS = (Operand.DESTINATION, Operand.FIRST, Operand.SECOND)

@@ -1,10 +1,15 @@
-"""Moving: elements that go elsewhere unchanged."""
+"""Moving and ordering: elements that go elsewhere unchanged.
+
+They are moved as bits, whatever their type. Indices are i32 or i64 and count from the end when they
+are negative; one that is out of range traps before anything is written.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
-from emu.isa.xaitensor.declare import PRODUCT, declare
+import emu.isa.xaitensor.moving_rules  # noqa: F401  # its functions are in the expressions
+from emu.isa.xaitensor.declare import ALONG, PRODUCT, WIDE, declare
 
 tensor = partial(declare, "moving")
 
@@ -13,6 +18,111 @@ tensor(
     "x: T[*a, n@axis, *c], y: index(n)[*i] -> d: T[*a, *i, *c]", T="any", defaults={"axis": 0},
     means="d[*p, *i, *q] = x[*p, wrap(y[*i], n), *q]",
     traffic="d d y",
-    doc="Gather slices of ts1 along an axis by the indices in ts2. Negative indices count from the "
-    "end; one that is out of range traps before anything is written.",
+    doc="Gather slices of ts1 along an axis by the indices in ts2.",
+)  # fmt: skip
+tensor(
+    "tgather_elements", WIDE, 16,
+    "x: T[*a, n@axis, *c], y: index(n)[*i] -> d: T[*i]", T="any", defaults={"axis": 0},
+    requires={"covers(a, c, i)": "y"},
+    means="d[*p, j, *q] = x[*p, wrap(y[*p, j, *q], n), *q]",
+    traffic="d d y",
+    doc="Gather elements along an axis, each by its own index. The indices have the rank of ts1, "
+    "and no more elements than it along the other axes.",
+)  # fmt: skip
+tensor(
+    "tgather_nd", WIDE, 17,
+    "x: T[*s], y: index(s[count:])[*i] -> d: T[*picked(s, i, count)]", T="any",
+    requires={"picks(s, i, count)": "y"},
+    means="d[*b, *k, *q] = x[*b, *wrap(y[*b, *k], s[count:]), *q]",
+    traffic="d d y",
+    doc="Gather slices by coordinates, which the last dimension of ts2 holds. The first `count` "
+    "dimensions of ts1 and ts2 are common to both.",
+)  # fmt: skip
+
+_UPDATE = "none add mul max min"
+_UPDATED = (
+    "The mode says what an update does to the element it meets. Updates follow each other in the "
+    "order of their indices: of several at one place the last one stays, or all are combined in "
+    "that order. Of bools, `add` and `max` are OR, `mul` and `min` are AND."
+)
+
+
+tensor(
+    "tscatter", WIDE, 18,
+    "x: T[*a, n@axis, *c], y: index(n)[*i], u: T[*a, *i, *c] -> d: T[*a, n, *c]",
+    T="any", modes=_UPDATE, defaults={"axis": 0}, work="prod(u)",
+    means="""all = list(u[*p, *k, *q] for k in i if wrap(y[*k], n) == j)
+    d[*p, j, *q] = updated(x[*p, j, *q], all)""",
+    doc=f"Copy ts1, its slices along an axis at the indices in ts2 updated by those of e0. "
+    f"{_UPDATED}",
+)  # fmt: skip
+tensor(
+    "tscatter_elements", WIDE, 19,
+    "x: T[*a, n@axis, *c], y: index(n)[*i], u: T[*i] -> d: T[*a, n, *c]",
+    T="any", modes=_UPDATE, defaults={"axis": 0}, requires={"covers(a, c, i)": "y"},
+    work="prod(u)",
+    means="""all = list(u[*k] for k in i if place(k, wrap(y[*k], n)) == (*p, j, *q))
+    d[*p, j, *q] = updated(x[*p, j, *q], all)""",
+    doc="Copy ts1, updated by each element of e0 at the place where its index along the axis is "
+    f"that in ts2. {_UPDATED}",
+)  # fmt: skip
+tensor(
+    "tscatter_nd", WIDE, 20,
+    "x: T[*s], y: index(s)[*i], u: T[*picked(s, i, 0)] -> d: T[*s]",
+    T="any", modes=_UPDATE, requires={"picks(s, i, 0)": "y"}, work="prod(u)",
+    means="""all = list(u[*k, *q] for k in i[:-1] if wrap(y[*k], s) == p)
+    d[*p, *q] = updated(x[*p, *q], all)""",
+    doc="Copy ts1, its slices behind the coordinates that the last dimension of ts2 holds updated "
+    f"by those of e0. {_UPDATED}",
+)  # fmt: skip
+tensor(
+    "treverse_sequence", WIDE, 21,
+    "x: T[m, n, *c], y: i32|i64[b] -> d: T[m, n, *c]", T="any", defaults={"axis": 0},
+    requires={"axis in (0, 1)": "at", "b == (m if axis else n)": "y"},
+    means="""at = (i, y[i] - 1 - j if j < y[i] else j) if axis else (
+        y[j] - 1 - i if i < y[j] else i, j)
+    d[i, j, *q] = x[*at, *q]""",
+    traffic="d d y",
+    doc="Reverse the first steps of sequences along axis 0 or 1: as many as ts2 says for each "
+    "index of the other one. A length beyond the extent traps as an index does.",
+)  # fmt: skip
+tensor(
+    "tpad", ALONG, 64,
+    "x: T[*s], value?: T[] -> d: T[*padded(s)]", T="any", modes="constant reflect edge wrap",
+    means="""at = inside(i - before(s), s)
+    d[*i] = x[*at] if at in s else value + alpha""",
+    doc="Pad with a constant (e0, or else alpha), with the reflection of the tensor about its "
+    "edge, with the edge, or with the other end. The k-th dimension of `axes` (0: all, at most "
+    "four) gets pad_begin[k] elements before it and pad_end[k] behind; a negative number takes "
+    "elements away.",
+)  # fmt: skip
+tensor(
+    "tonehot", ALONG, 67,
+    "x: index[*s], values?: T[2] -> d: T[*widened(s, count)]", T="any",
+    defaults={"alpha": 0.0, "beta": 1.0},
+    means="""hot = x[*p, *q] == j or x[*p, *q] + count == j
+    d[*p, j, *q] = (values[1] + beta if hot else values[0] + alpha)""",
+    doc="One-hot vectors of `count` elements along a new axis: alpha everywhere but beta where the "
+    "coordinate is the index, or the two elements of e0. An index out of range is nowhere.",
+)  # fmt: skip
+tensor(
+    "ttrilu", ALONG, 68,
+    "x: T[*b, m, n] -> d: T[*b, m, n]", T="any", flags={"lower": 0}, defaults={"axis": 0},
+    means="""kept = j - i <= axis if lower else j - i >= axis
+    d[*b, i, j] = x[*b, i, j] if kept else 0""",
+    doc="The upper triangle of matrices, or the lower one: from or up to the diagonal whose number "
+    "is in `axis`, the main one being 0 and those above it positive. The rest is 0.",
+)  # fmt: skip
+tensor(
+    "ttopk", ALONG, 66,
+    "x: T[*a, n@axis, *c] -> d: T[*a, count if count else n, *c], "
+    "w?: index[*a, count if count else n, *c]", T="any", flags={"largest": 0},
+    requires={"count <= n": "at"},
+    means="""o = ordered(list(x[*p, j, *q] for j in n), largest)
+    d[*p, i, *q] = x[*p, o[i], *q]
+    w[*p, i, *q] = o[i]""",
+    work="16 * prod(x)",
+    doc="The least or the greatest `count` elements along an axis (0: all, a sort) in order, and "
+    "where they are. Equal ones, as zeros are, come in the order of their indices; NaN is greater "
+    "than every number.",
 )  # fmt: skip

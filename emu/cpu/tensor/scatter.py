@@ -1,0 +1,126 @@
+"""Scatter: a copy of a tensor in which indices say what to replace, or what to combine with.
+
+The reverse of a gather (`gather.py`), with the same three ways of addressing: `tscatter` writes
+slices along an axis, `tscatter_elements` elements with an index each, `tscatter_nd` slices behind
+coordinates. After a look at the indices the tensor is copied, then the updates follow, strictly in
+the order of their indices, on one thread: so where two lead to one place the last one stays, and
+sums are rounded in one order.
+"""
+
+from __future__ import annotations
+
+from emu.cpu.tensor.call import Call, schedule
+from emu.cpu.tensor.descriptor import BOOL, U8, DType, View
+from emu.cpu.tensor.elementwise import RAW, run_copy
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value, target, vector
+from emu.cpu.tensor.gather import (
+    COORDINATES,
+    Picks,
+    along,
+    coordinates,
+    elements,
+    locate,
+    look,
+    row_kind,
+)
+from emu.cpu.tensor.kernels import kernel
+from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, whole, words
+from emu.cpu.tensor.vectors import Arithmetic, narrow, storage, widen
+
+_OF_BOOLS = {"add": "max", "mul": "min", "max": "max", "min": "min"}
+"""OR and AND of zeros and ones."""
+_BLOCK = Block(f"{words(3)} {COORDINATES}")
+
+
+@schedule("tscatter")
+def _scatter(call: Call) -> None:
+    run_scatter(call["d"], call["x"], call["y"], call["u"], call.axis, call.mode)
+
+
+@schedule("tscatter_elements")
+def _scatter_elements(call: Call) -> None:
+    run_scatter_elements(call["d"], call["x"], call["y"], call["u"], call.axis, call.mode)
+
+
+@schedule("tscatter_nd")
+def _scatter_nd(call: Call) -> None:
+    run_scatter_nd(call["d"], call["x"], call["y"], call["u"], call.mode)
+
+
+def run_scatter(
+    destination: View, data: View, indices: View, updates: View, axis: int, reduction: str
+) -> None:
+    """destination = data, its slices along `axis` at the indices updated. `reduction` is a mode of
+    the declaration: what an update does to the element it meets."""
+    _run(destination, data, updates, along(destination, indices, axis), reduction)
+
+
+def run_scatter_elements(
+    destination: View, data: View, indices: View, updates: View, axis: int, reduction: str
+) -> None:
+    """destination = data, updated at an index along `axis` for each element of `updates`."""
+    _run(destination, data, updates, elements(destination, indices, axis), reduction)
+
+
+def run_scatter_nd(
+    destination: View, data: View, indices: View, updates: View, reduction: str
+) -> None:
+    """destination = data, the slices behind the coordinates updated."""
+    _run(destination, data, updates, coordinates(destination, indices, 0), reduction)
+
+
+def _run(destination: View, data: View, updates: View, picks: Picks, reduction: str) -> None:
+    look(picks)
+    run_copy(destination, data)
+    if updates.count == 0:
+        return
+    dtype = destination.dtype if reduction != "none" else RAW[destination.dtype.size]
+    if dtype is BOOL:
+        dtype, reduction = U8, _OF_BOOLS[reduction]
+    index = picks.indices.dtype
+    parameters = layout([updates, picks.data, picks.indices], ordered=True)
+    kind = row_kind(parameters, dtype, index, vectors=False)
+    name = f"scatter {reduction} {dtype.name} {index.name} {kind}"
+    kernel(name, _BLOCK, lambda e: _write(e, dtype, index, kind, reduction))(
+        **parameters, **picks.coordinates
+    )
+
+
+def _write(e: Emitter, dtype: DType, index: DType, kind: str, reduction: str) -> None:
+    b, share = e.b, whole(e)
+    steps = [e.word(w) for w in ("i0", "i1", "i2")]
+    with rows(e, 3, share) as (source, to, pick):
+        if kind == "row":
+            line = e.offset(to, locate(e, pick, index))
+            if reduction == "none":
+                copy_row(e, line, source, share.begin, share.end, storage(dtype))
+                return
+            lanes = target()[0] // dtype.compute.size
+            with e.loop(0, share.end, lanes) as at:
+                mask = e.mask_below(b.sub(share.end, at.index), lanes)
+                offset = b.mul(at.index, e.const(I64, dtype.size))
+                places = e.offset(line, offset), e.offset(source, offset)
+                _update(e, dtype, reduction, *places, lanes, mask)
+            return
+        with e.loop(0, share.end) as at:
+            update, place, own = elements_at(e, (source, to, pick), at.index, steps)
+            line = e.offset(place, locate(e, own, index))
+            _update(e, dtype, reduction, line, update, 1, None)
+
+
+def _update(
+    e: Emitter,
+    dtype: DType,
+    reduction: str,
+    line: Value,
+    source: Value,
+    lanes: int,
+    mask: Value | None,
+) -> None:
+    """The elements at `line` combined with those at `source`; halves are rounded each time."""
+    type_ = vector(storage(dtype), lanes)
+    value = e.load(source, type_, mask)
+    if reduction != "none":
+        old, new = (widen(e, v, dtype) for v in (e.load(line, type_, mask), value))
+        value = narrow(e, Arithmetic(e, dtype.compute).apply(reduction, old, new), dtype)
+    e.store(value, line, mask)
