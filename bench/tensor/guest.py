@@ -26,8 +26,8 @@ from bench.tensor.problem import Array, Instruction, Problem
 from emu import board, loader
 from emu import memory_map as at
 from emu.console import MemoryConsole
+from emu.cpu.tensor.attributes import EXTRAS, Attributes
 from emu.cpu.tensor.attributes import SIZE as BLOCK_SIZE
-from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import DTYPES, RANK_MAX, SIZE, Descriptor
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand
 from emu.devices.finisher import FAIL, PASS
@@ -176,9 +176,9 @@ def _type_name(dtype: DTypeLike) -> str:
 
 def _block(instruction: Instruction) -> bytes:
     """The attribute block."""
-    fields = dict(instruction.attributes)
-    if instruction.extras:
-        fields["bias"] = _EXTRA + 1
+    named = [_EXTRA + 1 + i for i in range(len(instruction.extras))]
+    bias, *extras = named + [0] * (1 + EXTRAS - len(named))
+    fields = {"bias": bias, "extras": tuple(extras[: EXTRAS - 1]), **instruction.attributes}
     return Attributes(given=True, **fields).encode()
 
 
