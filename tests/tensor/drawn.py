@@ -7,6 +7,7 @@ are exact, and attributes. `Placed` puts a case into a bench's memory and execut
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,17 +16,18 @@ import numpy as np
 from emu.cpu.tensor import execute
 from emu.cpu.tensor.attributes import EXTRAS, Attributes
 from emu.cpu.tensor.checks import check, defaults, named
-from emu.cpu.tensor.descriptor import DTYPES, Descriptor, DType, dense
+from emu.cpu.tensor.descriptor import DTYPES, Descriptor, DType, dense, dense_strides
 from emu.cpu.tensor.faults import TensorFault
 from emu.cpu.tensor.reference import Array, Number, converted, evaluate
 from emu.isa.xaitensor import Declaration
 from emu.isa.xaitensor.notation import Scope, read
 from emu.isa.xaitensor.rules import RULES, BadAttribute, NoBroadcast, broadcast
 from emu.isa.xaitensor.signature import Dim, Operand, admits
-from tests.tensor.bench import NUMPY, Bench, bf16_to_f32
+from tests.tensor.bench import BASE, NUMPY, Bench, bf16_to_f32, descriptor
 
 Dims = tuple[int, ...]
 _ATTEMPTS = 2000
+_USUAL = (1, 2, 2, 3, 3, 4, 5) * 4 + (0,)
 FIRST_EXTRA = 3
 """The register of extra operand e0; the others follow."""
 
@@ -47,16 +49,17 @@ class Case:
         return evaluate(self.declaration, self.scope, self.sources, results)
 
 
-def draw(declaration: Declaration, rng: random.Random) -> Case:
-    """A case that passes the instruction's checks."""
+def draw(declaration: Declaration, rng: random.Random, extents: Sequence[int] = _USUAL) -> Case:
+    """A case that passes the instruction's checks; where `extents` are not the usual ones, without
+    elements."""
     for _ in range(_ATTEMPTS):
         at = _attributes(declaration, rng)
         left_out = {o.name for o in declaration.operands if o.optional and rng.random() < 0.4}
         try:
-            case = _shaped(declaration, at, left_out, rng)
+            case = _shaped(declaration, at, left_out, rng, extents)
         except (TensorFault, BadAttribute, NoBroadcast, KeyError):
             continue
-        if max(map(len, case.dims.values())) <= 8 and _fill(case, rng):
+        if max(map(len, case.dims.values())) <= 8 and (extents is not _USUAL or _fill(case, rng)):
             return case
     raise AssertionError(f"no operands of '{declaration.mnemonic}' could be drawn")
 
@@ -83,7 +86,11 @@ def _attributes(declaration: Declaration, rng: random.Random) -> Attributes:
 
 
 def _shaped(
-    declaration: Declaration, at: Attributes, left_out: set[str], rng: random.Random
+    declaration: Declaration,
+    at: Attributes,
+    left_out: set[str],
+    rng: random.Random,
+    extents: Sequence[int],
 ) -> Case:
     """A case without elements. Raises what the checks raise."""
     scope = Scope(named(declaration, at), RULES)
@@ -92,7 +99,7 @@ def _shaped(
     if not at.given and any(o.extra is not None for o in present):
         at = replace(at, given=True)
     for operand in present:
-        at = _bind_names(operand, at, scope, rng)
+        at = _bind_names(operand, at, scope, rng, extents)
     dims: dict[str, Dims] = {}
     joined: dict[str, list[Dims]] = {}
     for operand in present:
@@ -121,28 +128,26 @@ def _registers(declaration: Declaration, left_out: set[str]) -> dict[str, Any]:
     return {"bias": registers[0], "extras": tuple(registers[1:])}
 
 
-def _bind_names(operand: Operand, at: Attributes, scope: Scope, rng: random.Random) -> Attributes:
+def _bind_names(
+    operand: Operand, at: Attributes, scope: Scope, rng: random.Random, extents: Sequence[int]
+) -> Attributes:
     """Choose the extents that have names; an axis is where the dimensions before it end."""
     before = 0
     for dim in operand.dims:
         if dim.kind == "one" or dim.kind == "axis":
-            scope.names.setdefault(dim.text, _extent(rng))
+            scope.names.setdefault(dim.text, rng.choice(extents))
         elif dim.kind in ("rest", "join"):
             low, high = (dim.low or 0), min(dim.high, 2 if dim.high == 8 else dim.high)
             if dim.like:
                 low = high = len(scope[dim.like])
-            extents = tuple(_extent(rng) for _ in range(rng.randint(low, high)))
-            scope.names.setdefault(dim.text, extents)
+            some = tuple(rng.choice(extents) for _ in range(rng.randint(low, high)))
+            scope.names.setdefault(dim.text, some)
         if dim.kind == "axis":
             given = at.given or getattr(at, dim.axis) != before
             at = replace(at, given=given, **{dim.axis: before})
             scope.names[dim.axis] = before
         before += len(scope[dim.text]) if dim.kind in ("rest", "join") else 1
     return at
-
-
-def _extent(rng: random.Random) -> int:
-    return rng.choice([1, 2, 2, 3, 3, 4, 5] * 4 + [0])
 
 
 def _extents(
@@ -216,12 +221,14 @@ def _element(dtype: DType, rng: random.Random) -> Number:
 class Placed:
     """A case in memory: td, ts1 and ts2 in tr0 to tr2, extra operands from `FIRST_EXTRA` on."""
 
-    def __init__(self, case: Case, bench: Bench | None = None) -> None:
-        self.case, self.bench = case, bench or Bench()
+    def __init__(self, case: Case, *, elements: bool = True) -> None:
+        self.case, self.bench = case, Bench()
         self.tensors: dict[str, Descriptor] = {}
         for operand in case.declaration.operands:
             if operand.name in case.dims:
-                self.tensors[operand.name] = self._place(operand)
+                self.tensors[operand.name] = (
+                    self._place(operand) if elements else self._form(operand)
+                )
         self.block = 0
         if case.at.given:
             self.block = self.bench.take(128, 128)
@@ -238,6 +245,12 @@ class Placed:
         else:
             values = np.array(elements, NUMPY[dtype.name])
         return self.bench.place(values.reshape(dims), dtype.name)
+
+    def _form(self, operand: Operand) -> Descriptor:
+        """A descriptor of elements that are not there."""
+        dims, dtype = self.case.dims[operand.name], self.case.dtypes[operand.name]
+        strides = [s // dtype.size for s in dense_strides(dims, dtype.size)]
+        return descriptor(BASE, dtype.name, dims, strides)
 
     def execute(self) -> None:
         """Execute it with the descriptors as they are in `tensors`."""
