@@ -261,3 +261,49 @@ def each_vector(
     rest = b.sub(n, whole)
     with b.if_then(b.icmp_signed(">", rest, e.const(I64, 0))):
         body(whole, e.mask_below(rest, lanes))
+
+
+def finish_row(
+    e: Emitter,
+    out: Value,
+    n: Value,
+    lanes: int,
+    size: int,
+    result: Callable[[Value, Value | None], Value],
+) -> None:
+    """Write a row of `n` results, elements of `size` bytes; past the caches if the word `stream`
+    asks for it and the row's place allows it."""
+    b = e.b
+
+    def place(index: Value) -> Value:
+        return e.offset(out, b.mul(index, e.const(I64, size)))
+
+    def store(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
+        e.store(result(index, mask), place(index), mask)
+        return []
+
+    def stream(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
+        if mask is not None:
+            return store(index, mask, _)
+        e.stream(result(index, mask), place(index))
+        return []
+
+    zero = e.const(I64, 0)
+    odd = b.and_(b.ptrtoint(out, I64), e.const(I64, lanes * size - 1))
+    wanted = b.icmp_signed("!=", e.word("stream"), zero)
+    with b.if_else(b.and_(wanted, b.icmp_signed("==", odd, zero))) as (then, otherwise):
+        with then:
+            sweep(e, n, lanes, [], stream)
+        with otherwise:
+            sweep(e, n, lanes, [], store)
+
+
+def adjacent_from(view: View, axis: int) -> bool:
+    """Whether the elements along the dimensions from `axis` on lie one behind the other."""
+    step = view.dtype.size
+    inner = [*zip(view.dims, view.strides, strict=True)][axis:]
+    for extent, stride in reversed(inner):
+        if extent > 1 and stride != step:
+            return False
+        step *= extent
+    return True

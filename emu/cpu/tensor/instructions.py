@@ -11,11 +11,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
-from emu.cpu.tensor import (
+from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
+    batch_norm,
     conv,
+    cumulative,
     elementwise,
     gather,
     gemm,
+    norms,
     pad,
     pool,
     position,
@@ -24,7 +27,7 @@ from emu.cpu.tensor import (
     search,
     softmax,
     topk,
-)  # fmt: skip
+)
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.call import SCHEDULES, Call
 from emu.cpu.tensor.checks import Checked, check, defaults
@@ -36,10 +39,6 @@ from emu.cpu.traps import Trap
 from emu.isa import TABLE
 from emu.isa.xaitensor import TENSORS, Declaration
 
-FAMILIES = (
-    elementwise, gemm, conv, pool, reduce, search, softmax, gather, scatter, pad, position, topk
-)  # fmt: skip
-"""The modules whose schedules are bound to instructions."""
 _REGISTERS = (Operand.DESTINATION, Operand.FIRST, Operand.SECOND)
 
 

@@ -1,4 +1,4 @@
-"""Index searches: where along an axis the greatest or the least element is.
+"""Index searches: where along an axis the greatest or the least element is; hardmax.
 
 The first of equal elements, or the last if asked; the first (last) NaN, if there is one, as in
 NumPy.
@@ -11,6 +11,7 @@ the source stream past.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor.axes import (
@@ -26,12 +27,14 @@ from emu.cpu.tensor.axes import (
     sweep,
     visit,
 )  # fmt: skip
-from emu.cpu.tensor.call import Call, schedule
-from emu.cpu.tensor.descriptor import DType, View
+from emu.cpu.tensor.call import Call
+from emu.cpu.tensor.call import schedule as bound
+from emu.cpu.tensor.descriptor import I64 as INDEX
+from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, is_float, vector
-from emu.cpu.tensor.kernels import kernel
+from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.reduce import FOLDS
-from emu.cpu.tensor.vectors import Arithmetic, compute, storage, widen
+from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
 _BLOCK = Block(f"{WORDS} strips")
 _STRIP = 512
@@ -42,9 +45,9 @@ SEARCHES = {"targmax": FOLDS["tredmax"], "targmin": FOLDS["tredmin"]}
 _HOW = {"max": ">", "min": "<"}
 
 
-@schedule(*SEARCHES)
+@bound(*SEARCHES)
 def _search(call: Call) -> None:
-    run_search(call.mnemonic, call["d"], call["x"], call.axis)
+    run_search(call.mnemonic, call["d"], call["x"], call.axis, call.flag("last"))
 
 
 def run_search(
@@ -65,8 +68,59 @@ def run_search(
     run(**lines.words(), strips=strips)
 
 
+@bound("thardmax", in_place=True)
+def _hardmax(call: Call) -> None:
+    run_hardmax(call["d"], call["x"], call.axis)
+
+
+def run_hardmax(destination: View, source: View, axis: int) -> None:
+    """1 where the first greatest element along `axis` is, 0 elsewhere; over host views."""
+    dims = tuple(1 if d == axis else n for d, n in enumerate(source.dims))
+    where = dense(SCRATCH.take(8 * math.prod(dims)), INDEX, dims)
+    run_search("targmax", where, source, axis)
+    lines, dtype = split(where, destination, [axis]), destination.dtype
+    run = kernel(
+        f"thardmax {dtype.name} {lines.layout}",
+        _BLOCK,
+        lambda e: _write_ones(e, dtype, lines.layout),
+        parallel=True,
+    )
+    run(**lines.words() | {"n": destination.dims[axis], "step": destination.strides[axis]})
+
+
+def _write_ones(e: Emitter, dtype: DType, layout: str) -> None:
+    """Lines of zeros with a one where the index at p0 says."""
+    b, lanes = e.b, 1 if layout == "element" else VECTOR // 8
+    n, step, index = e.word("n"), e.word("step"), vector(I64, lanes)
+    one, zero = (narrow(e, e.const(vector(compute(dtype), lanes), v), dtype) for v in (1, 0))
+    first, end = share(e, e.word("lines"))
+    pointers = [e.pointer("p0"), e.pointer("p1")]
+    with visit(e, first, end, ["s0", "s1"], pointers) as (_, (where, line)):
+        if layout == "column":
+            with e.loop(0, n) as row:
+                target = e.offset(line, b.mul(row.index, step))
+                here = e.splat(row.index, lanes)
+
+                def across_lines(at: Value, mask: Value | None, target: Value = target) -> None:
+                    wanted = e.load(e.offset(where, b.mul(at, e.const(I64, 8))), index, mask)
+                    value = b.select(b.icmp_signed("==", wanted, here), one, zero)
+                    e.store(value, e.offset(target, b.mul(at, e.const(I64, dtype.size))), mask)
+
+                each_vector(e, e.word("m"), lanes, across_lines)
+        else:
+            wanted = e.splat(e.load(where, I64), lanes)
+
+            def along(at: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
+                places = b.add(e.splat(at, lanes), e.iota(I64, lanes))
+                value = b.select(b.icmp_signed("==", places, wanted), one, zero)
+                e.store(value, e.offset(line, b.mul(at, step)), mask)
+                return []
+
+            sweep(e, n, lanes, [], along)
+
+
 class _Search:
-    """Writes the kernel."""
+    """Writes the kernel of an index search."""
 
     def __init__(
         self, e: Emitter, mnemonic: str, dtype: DType, layout: str, last: bool, wide: bool

@@ -28,6 +28,7 @@ from emu.cpu.tensor.axes import (
     blank,
     dense_rows,
     each_vector,
+    finish_row,
     share,
     split,
     sweep,
@@ -190,32 +191,10 @@ class _Softmax:
         return across(e, total, self._add)
 
     def _finish(self, out: Value, n: Value, result: Callable[[Value, Value | None], Value]) -> None:
-        """Write a row of results, past the caches if that is wanted and its place allows it."""
-        e, b = self.e, self.e.b
+        def stored(index: Value, mask: Value | None) -> Value:
+            return narrow(self.e, result(index, mask), self.dtype)
 
-        def place(index: Value) -> Value:
-            return e.offset(out, b.mul(index, e.const(I64, self.dtype.size)))
-
-        def store(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
-            e.store(narrow(e, result(index, mask), self.dtype), place(index), mask)
-            return []
-
-        def stream(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
-            if mask is not None:
-                return store(index, mask, _)
-            e.stream(narrow(e, result(index, mask), self.dtype), place(index))
-            return []
-
-        odd = b.and_(b.ptrtoint(out, I64), e.const(I64, VECTOR - 1))
-        wanted = b.and_(
-            b.icmp_signed("!=", e.word("stream"), e.const(I64, 0)),
-            b.icmp_signed("==", odd, e.const(I64, 0)),
-        )
-        with b.if_else(wanted) as (then, otherwise):
-            with then:
-                sweep(e, n, self.lanes, [], stream)
-            with otherwise:
-                sweep(e, n, self.lanes, [], store)
+        finish_row(self.e, out, n, self.lanes, self.dtype.size, stored)
 
     def _row(self, index: Value, out: Value, source: Value) -> None:
         e, b, n = self.e, self.e.b, self.e.word("n")

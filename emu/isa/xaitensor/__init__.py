@@ -18,12 +18,13 @@ from emu.isa.xaitensor import (
     descriptors,  # the first in the table and in the documentation
     elementwise,
     moving,
+    norms,
     products,
     windows,
 )
 from emu.isa.xaitensor.declare import TENSORS, Declaration
 
-FAMILIES = (elementwise, products, windows, axes, moving)
+FAMILIES = (elementwise, products, windows, axes, norms, moving)
 """The files of declarations, in the order of the documentation."""
 
 __all__ = ["FAMILIES", "TENSORS", "Declaration", "descriptors"]
