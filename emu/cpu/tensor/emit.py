@@ -199,6 +199,11 @@ class Emitter:
             one, ir.Constant(type_, ir.Undefined), self.const(vector(I32, lanes), 0)
         )
 
+    def shuffle(self, x: Value, y: Value, picks: Sequence[int]) -> Value:
+        """The lanes of `x`, followed by those of `y`, that `picks` names by number."""
+        lanes = ir.Constant(vector(I32, len(picks)), [ir.Constant(I32, pick) for pick in picks])
+        return self.b.shuffle_vector(x, y, lanes)
+
     def intrinsic(self, name: str, result: Type, *args: Value, suffix: bool = True) -> Value:
         """Call an LLVM intrinsic, by default the overload for `result`'s type."""
         if suffix:

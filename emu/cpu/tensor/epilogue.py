@@ -64,6 +64,11 @@ class Epilogue:
         return f"{self.dtype.name} {self.bias or '-'} {ACTIVATIONS[self.activation] or '-'}"
 
     @property
+    def bias_step(self) -> int:
+        """Bytes from one element of the bias to the next along a row."""
+        return self.dtype.size if self.bias == "v" else 0
+
+    @property
     def inline(self) -> bool:
         """Whether the code is small enough to be written out for every register."""
         mnemonic = ACTIVATIONS[self.activation]

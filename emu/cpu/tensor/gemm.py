@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.call import Call, schedule
@@ -26,42 +26,42 @@ from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import target
 from emu.cpu.tensor.epilogue import Epilogue, bias_layout, sum_size
 from emu.cpu.tensor.epilogue import lanes as lanes
-from emu.cpu.tensor.gemm_code import BY_BATCH, BY_COLUMNS, BY_ROWS, WORDS, Form, Writer
+from emu.cpu.tensor.gemm_code import WORDS, Form, Writer
+from emu.cpu.tensor.gemv import as_dots, run_dots
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Word, kernel
 from emu.cpu.tensor.pack import layout, slack
 from emu.cpu.tensor.plan import ALIGNMENT
+from emu.cpu.tensor.product import (
+    BY_BATCH,
+    BY_COLUMNS,
+    BY_ROWS,
+    Product,
+    broadcast,
+    operand_words,
+    simplified,
+)
 from emu.cpu.tensor.tile import most_rows
 
 PLAIN = Attributes()
 """No activation."""
-_DEPTH_BYTES = 1024
-"""Of a line of the inner dimension in a block: a panel of the right operand is to stay in the
-first-level cache."""
+_UNBLOCKED = 4096
+"""Bytes of a line of the inner dimension up to which it is not cut into blocks."""
+_DEPTH_BYTES = 2048
+"""Of such a line in a block."""
+_IN_PLACE = 1 << 20
+"""Bytes of a right operand that need not be packed."""
+_STREAM = 16
+"""Rows of a large right operand that are read side by side, for as many rows of the left one."""
+_COLLISION, _WAYS = 4096, 9
+"""Bytes apart at which lines share their place in a first-level cache, and how many find room."""
+_FEW_TILES = 4
+"""Tiles of rows up to which packing the right operand does not pay."""
 _LATENCY = 8
 """Multiplications under way at a time."""
 _BAND = 1024
 """Rows for which partial sums are kept, where they cannot be kept in the result."""
 _LEFT_BYTES, _RIGHT_BYTES = 1 << 19, 1 << 22
 """Of a packed block: half the second-level cache, a part of the third."""
-
-
-@dataclass(frozen=True)
-class Product:
-    """c = a @ b with batch dimensions in front of all (strides 0 where broadcast), one rank."""
-
-    c: View
-    a: View
-    b: View
-    bias: View | None
-
-    @property
-    def extents(self) -> tuple[int, int, int]:
-        """m, n, k."""
-        return self.c.dims[-2], self.c.dims[-1], self.a.dims[-1]
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.c.dims[:-2]
 
 
 @schedule("tmatmul")
@@ -77,36 +77,12 @@ def run_matmul(
 
     Batch dimensions and the bias broadcast to the destination's by NumPy's rule.
     """
-    batch = destination.dims[:-2]
-    if bias is not None:
-        bias = _stretched(bias, destination.dims)
-        if bias_layout(bias) is None and bias.strides[-2] not in (0, bias.dtype.size):
-            bias = _copied(bias)
-    product = Product(
-        destination,
-        _stretched(left, (*batch, *left.dims[-2:])),
-        _stretched(right, (*batch, *right.dims[-2:])),
-        bias,
-    )
-    _run(product, attributes, accumulate=False)
+    _run(broadcast(destination, left, right, bias), attributes, accumulate=False)
 
 
 def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
     """c (+)= a @ b for matrices; operands may be narrower than c, with the same type of sums."""
     _run(Product(c, a, b, None), PLAIN, accumulate)
-
-
-def _stretched(view: View, dims: tuple[int, ...]) -> View:
-    stretched = view.broadcast(dims)
-    assert stretched is not None  # the instruction has checked the shapes
-    return stretched
-
-
-def _copied(view: View) -> View:
-    """A dense copy."""
-    copy = dense(SCRATCH.take(view.bytes), view.dtype, view.dims)
-    run_copy(copy, view)
-    return copy
 
 
 @contextmanager
@@ -121,67 +97,13 @@ def accumulator(destination: View) -> Iterator[View]:
         run_copy(destination, sums)
 
 
-# the schedule
-
-
-def _folded(p: Product) -> Product:
-    """Batch dimensions that the right operand lacks and that continue the rows, as rows; others
-    merged where all operands allow it, extents of 1 dropped."""
-    views = [v for v in (p.c, p.a, p.b, p.bias) if v is not None]
-    while True:
-        for at in range(len(views[0].dims) - 2):
-            if views[0].dims[at] == 1:
-                views = [_without(v, at) for v in views]
-                break
-            if at == len(views[0].dims) - 3:
-                joined = views[2].strides[at] == 0 and all(
-                    v.strides[at] == v.strides[-2] * v.dims[-2]
-                    for v in (views[0], views[1], *views[3:])
-                )
-                if joined:
-                    views = [
-                        _joined(v, at) if v is not views[2] else _without(v, at) for v in views
-                    ]
-                    break
-            elif all(v.strides[at] == v.strides[at + 1] * v.dims[at + 1] for v in views):
-                views = [_joined(v, at) for v in views]
-                break
-        else:
-            return Product(views[0], views[1], views[2], views[3] if p.bias else None)
-
-
-def _without(view: View, at: int) -> View:
-    return View(
-        view.address, view.dtype, view.dims[:at] + view.dims[at + 1 :],
-        view.strides[:at] + view.strides[at + 1 :],
-    )  # fmt: skip
-
-
-def _joined(view: View, at: int) -> View:
-    """Dimensions `at` and the next as one."""
-    dims = (*view.dims[:at], view.dims[at] * view.dims[at + 1], *view.dims[at + 2 :])
-    return View(view.address, view.dtype, dims, view.strides[:at] + view.strides[at + 1 :])
-
-
-def _turned(p: Product) -> Product:
-    """The transposed product: c.T = b.T @ a.T."""
-
-    def turned(view: View) -> View:
-        rank = view.rank
-        return view.permuted((*range(rank - 2), rank - 1, rank - 2))
-
-    return Product(turned(p.c), turned(p.b), turned(p.a), p.bias and turned(p.bias))
-
-
 def _run(p: Product, attributes: Attributes, accumulate: bool) -> None:
-    p = _folded(p)
-    size = p.c.dtype.size
-    if p.c.strides[-1] != size and p.c.strides[-2] == size:
-        p = _turned(p)
-    if p.bias is not None and bias_layout(p.bias) is None:
-        p = replace(p, bias=_copied(p.bias))
+    p = simplified(p)
+    dots = None if accumulate else as_dots(p)
+    if dots is not None:
+        return run_dots(dots, attributes)
     form = _form(p, attributes.activation)
-    if accumulate and not form.direct:  # partial sums lie elsewhere: what c holds is a bias
+    if accumulate and not (form.direct and form.blocked):  # what c holds is a bias
         return _run(replace(p, bias=p.c), attributes, accumulate=False)
     words = _words(p, form)
     words["accumulate"] = int(accumulate)
@@ -198,45 +120,62 @@ def _shape(dtype: DType, m: int, n: int) -> tuple[int, int]:
     """
     across = -(-n // lanes(dtype))
     best = (math.inf, 1, 1)
-    for most in range(1, target()[1] // 2):
+    for most in range(1, target()[1] // 2 + 1):
         vectors = -(-across // -(-across // most))
         height = -(-m // -(-m // most_rows(vectors)))
         tiles = -(-m // height) * -(-across // vectors)
         waits = max(height * vectors, height + vectors, _LATENCY)
-        best = min(best, (tiles * (waits + (height + vectors) / 8 + 2), height, vectors))
+        best = min(best, (tiles * (waits + height / 8 + vectors / 2 + 2), height, vectors))
     return best[1], best[2]
 
 
 def _form(p: Product, activation: int) -> Form:
     """The kernel for a product."""
-    (m, n, _), dtype = p.extents, p.a.dtype
+    (m, n, k), dtype = p.extents, p.a.dtype
     height, vectors = _shape(dtype, m, n)
-    layouts = bias_layout(p.bias)
-    assert layouts is not None
+    bias = bias_layout(p.bias)
+    assert bias is not None
+    across = -(-n // lanes(dtype))
+    streamed = _streamed(p)
     return Form(
-        Epilogue(p.c.dtype, layouts, activation),
+        Epilogue(p.c.dtype, bias, activation),
         height,
         vectors,
         dtype,
-        _left(p, vectors),
-        _right(p, height),
-        sum_size(dtype) == p.c.dtype.size == p.c.strides[-1],
-        p.c.strides[-1] == p.c.dtype.size,
+        left=_left(p, height),
+        right=_right(p, height),
+        direct=sum_size(dtype) == p.c.dtype.size == p.c.strides[-1],
+        adjacent=p.c.strides[-1] == p.c.dtype.size,
+        blocked=k > (_STREAM if streamed else _UNBLOCKED // sum_size(dtype)),
+        ragged=(m % height > 0, across % vectors > 0),
+        ahead=_STREAM if streamed and m > _STREAM // 4 else 0,
     )
 
 
-def _left(p: Product, vectors: int) -> str:
-    n, dtype = p.extents[1], p.a.dtype
-    row, column = p.a.strides[-2:]
-    if -(-n // (lanes(dtype) * vectors)) <= 8:
-        return "column" if row == dtype.size else "row"
-    return layout(dtype, row, column)
+def _streamed(p: Product) -> bool:
+    """Whether a right operand too large for the caches serves few rows: then it is read along its
+    rows, a few at a time, as memory likes it."""
+    (m, n, k), row = p.extents, p.b.strides[-1] == p.b.dtype.size
+    return row and m <= _STREAM and k * n * p.b.dtype.size > _IN_PLACE
+
+
+def _left(p: Product, height: int) -> str:
+    """How the left operand is read: in place, as a tile's rows are few, unless they are so far
+    apart that a cache cannot keep them side by side."""
+    dtype, (row, column), k = p.a.dtype, p.a.strides[-2:], p.a.dims[-1]
+    if dtype.size != sum_size(dtype):
+        return layout(dtype, row, column)
+    if row == dtype.size:
+        return "column"
+    collide = row % _COLLISION == 0 and height > _WAYS and k * dtype.size > _COLLISION // 4
+    return layout(dtype, row, column) if collide else "row"
 
 
 def _right(p: Product, height: int) -> str:
-    m, dtype = p.extents[0], p.b.dtype
-    row, column = p.b.strides[-2:]
-    if column == dtype.size and m <= 4 * height:
+    """How the right operand is read: in place if few rows use it, or caches hold it anyway."""
+    (m, n, k), dtype, (row, column) = p.extents, p.b.dtype, p.b.strides[-2:]
+    small = k * n * dtype.size <= _IN_PLACE and sum_size(dtype) == dtype.size
+    if column == dtype.size and (m <= _FEW_TILES * height or small or _streamed(p)):
         return "row"
     return layout(dtype, column, row)
 
@@ -247,21 +186,15 @@ def _words(p: Product, form: Form) -> dict[str, Word]:
     size = sum_size(dtype)
     across = -(-n // lanes(dtype))
     rows, columns = -(-m // form.height), -(-across // form.vectors)
-    depth = _even(k, _DEPTH_BYTES // size)
+    depth = k if not form.blocked else _even(k, _STREAM if _streamed(p) else _DEPTH_BYTES // size)
+    depth = max(depth, 1)
     block_rows = _even(rows, max(_LEFT_BYTES // (depth * size * form.height), 1))
     width = form.vectors * lanes(dtype)
     block_cols = _even(columns, max(_RIGHT_BYTES // (depth * size * width), 1))
-    words: dict[str, Word] = {"m": m, "n": n, "k": k, "depth": depth, "block_rows": block_rows}
-    words |= {"row_tiles": rows, "tall": m - rows * (form.height - 1), "block_cols": block_cols}
-    words |= {"col_tiles": columns, "wide": across - columns * (form.vectors - 1), "band": rows}
-    words |= {"batches": math.prod(p.batch), "rank": len(p.batch), "dims": p.batch[::-1]}
-    words["split"] = _split(math.prod(p.batch), rows, columns)
-    for name, view in (("a", p.a), ("b", p.b), ("c", p.c), ("bias", p.bias)):
-        if view is not None:
-            words |= {name: view.address, f"{name}_s": view.strides[-3::-1]}
-            words[f"{name}_row"] = view.strides[-2]
-            if name != "bias":
-                words[f"{name}_col"] = view.strides[-1]
+    words = operand_words(p) | {"depth": depth, "band": rows}
+    words |= {"row_tiles": rows, "tall": m - rows * (form.height - 1), "block_rows": block_rows}
+    words |= {"col_tiles": columns, "wide": across - columns * (form.vectors - 1)}
+    words |= {"block_cols": block_cols, "split": _split(math.prod(p.batch), rows, columns)}
     if form.packs_left:
         panels = block_rows * form.height * depth * size + slack(dtype, form.height)
         words |= _private("left", panels)

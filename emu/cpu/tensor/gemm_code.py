@@ -16,18 +16,21 @@ from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, POINTER, Block, Emitter, Value
 from emu.cpu.tensor.epilogue import Epilogue, lanes, sum_size
 from emu.cpu.tensor.pack import Lines, pack
+from emu.cpu.tensor.product import (
+    BY_BATCH,
+    BY_COLUMNS,
+    BY_ROWS,
+    OPERAND_WORDS,
+    at_batch,
+    share,
+    smaller,
+)
 from emu.cpu.tensor.tile import Matrix, Tile, accumulate, finish, scaled
 
-RANK = 6
-"""Batch dimensions at most."""
 WORDS = Block(
-    "a b c bias sums left right m n k batches rank"
-    " dims:6 a_s:6 b_s:6 c_s:6 bias_s:6 a_row a_col b_row b_col c_row c_col bias_row sums_row"
-    " row_tiles tall col_tiles wide block_rows block_cols band depth split accumulate"
-    " left_part right_part sums_part alpha beta"
+    f"{OPERAND_WORDS} sums left right row_tiles tall col_tiles wide"
+    " block_rows block_cols band depth accumulate left_part right_part sums_part sums_row"
 )
-BY_BATCH, BY_ROWS, BY_COLUMNS = range(3)
-"""What the word `split` says is divided among the parts."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Form:
     Operands are of `dtype`, the result of the epilogue's, which has the same type of sums.
     `left` is "row" (in place, any strides), "column" (in place, adjacent along a column) or a
     layout to pack from; `right` is "row" (in place) or a layout to pack from. `direct`: partial
-    sums stay in the result. `adjacent`: rows of the result are adjacent elements.
+    sums stay in the result. `adjacent`: rows of the result are adjacent elements. `blocked`: the
+    inner dimension is cut, so that there are partial sums. `ragged`: some tiles of rows, or of
+    columns, are shorter by one. Rows of the right operand `ahead` are prefetched.
     """
 
     epilogue: Epilogue
@@ -48,19 +53,28 @@ class Form:
     right: str
     direct: bool
     adjacent: bool
+    blocked: bool
+    ragged: tuple[bool, bool]
+    ahead: int = 0
 
     @property
     def name(self) -> str:
-        flags = f"{'d' if self.direct else 's'}{'v' if self.adjacent else 'g'}"
+        names = ("direct", self.direct), ("adjacent", self.adjacent), ("blocked", self.blocked)
+        flags = " ".join(name for name, is_so in names if is_so)
         return (
-            f"tmatmul {self.dtype.name} {self.epilogue.name} {self.height}x{self.vectors}"
-            f" {self.left} {self.right} {flags}"
+            f"tmatmul {self.dtype.name} {self.epilogue.name} "
+            f" {self.heights} {self.widths} {self.left} {self.right} {self.ahead} {flags}"
         )
 
     @property
-    def bias_step(self) -> int:
-        """Bytes from one element of the bias to the next along a row."""
-        return self.epilogue.dtype.size if self.epilogue.bias == "v" else 0
+    def heights(self) -> tuple[int, ...]:
+        """Heights of tiles, in rows."""
+        return (self.height, self.height - 1) if self.ragged[0] else (self.height,)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of tiles, in vectors."""
+        return (self.vectors, self.vectors - 1) if self.ragged[1] else (self.vectors,)
 
     @property
     def packs_left(self) -> bool:
@@ -80,14 +94,12 @@ class Writer:
     def write(self) -> None:
         """The subroutines, then the loops over batches and blocks."""
         e, form = self.e, self.form
-        heights = sorted({form.height, max(form.height - 1, 1)})
-        widths = sorted({form.vectors, max(form.vectors - 1, 1)})
-        self.tiles = {(h, v): self.tile(h, v) for h in heights for v in widths}
+        self.tiles = {(h, v): self.tile(h, v) for h in form.heights for v in form.widths}
         self.pack_left = self.packer("pack_left", form.left) if form.packs_left else None
         self.pack_right = self.packer("pack_right", form.right) if form.packs_right else None
-        start, end = self.share("batches", BY_BATCH)
-        with e.loop(start, end) as batch:
-            self.batch(batch.index)
+        with e.loop(*share(e, e.word("batches"), BY_BATCH)) as batch:
+            self.at = at_batch(e, form.epilogue, batch.index)
+            self.blocks()
 
     def tile(self, rows: int, vectors: int) -> Value:
         """A subroutine: one tile of the result for one block of the inner dimension."""
@@ -108,28 +120,34 @@ class Writer:
             mask = e.mask_below(
                 e.b.sub(columns, e.const(I64, tile.columns - lanes(dtype))), lanes(dtype)
             )
-            sums = accumulate(e, tile, left, right, k, None if form.packs_right else mask)
-            partial = Matrix(sums_at, e.word("c_row" if form.direct else "sums_row"), size)
-            sums = self.added(tile, sums, partial, mask, first)
-            with e.b.if_else(e.b.icmp_signed("!=", last, e.const(I64, 0))) as (then, otherwise):
-                with then:
-                    bias = Matrix(bias_at, e.word("bias_row"), form.bias_step)
-                    column = form.epilogue.dtype.size if form.adjacent else e.word("c_col")
-                    result = Matrix(c, e.word("c_row"), column)
-                    finish(e, tile, sums, result, form.epilogue, bias, columns, mask)
-                with otherwise:
-                    for at, value, inside in self.places(tile, partial, sums, mask):
-                        e.store(value, at, inside)
+            inside = None if form.packs_right else mask
+            sums = accumulate(e, tile, left, right, k, inside, form.ahead)
+            bias = Matrix(bias_at, e.word("bias_row"), form.epilogue.bias_step)
+            column = form.epilogue.dtype.size if form.adjacent else e.word("c_col")
+            result = Matrix(c, e.word("c_row"), column)
+            ending = (result, form.epilogue, bias, columns, mask)
+            if not form.blocked:
+                finish(e, tile, sums, *ending)
+            else:
+                partial = Matrix(sums_at, e.word("c_row" if form.direct else "sums_row"), size)
+                sums = self.added(tile, sums, partial, mask, first)
+                with e.b.if_else(e.b.icmp_signed("!=", last, e.const(I64, 0))) as (then, otherwise):
+                    with then:
+                        finish(e, tile, sums, *ending)
+                    with otherwise:
+                        for at, value, inside in self.places(tile, partial, sums, mask):
+                            e.store(value, at, inside)
         return function
 
     def places(
         self, tile: Tile, partial: Matrix, sums: list[Value], mask: Value
     ) -> Iterator[tuple[Value, Value, Value | None]]:
         """Where each register of sums is kept between blocks of the inner dimension."""
-        for index, value in enumerate(sums):
-            r, v = divmod(index, tile.vectors)
-            at = partial.moved(self.e, r, v * lanes(self.dtype)).at
-            yield at, value, mask if v == tile.vectors - 1 else None
+        for r in range(tile.rows):
+            for v in range(tile.vectors):
+                at = partial.moved(self.e, 0, v * lanes(self.dtype)).at
+                yield at, sums[r * tile.vectors + v], mask if v == tile.vectors - 1 else None
+            partial = partial.moved(self.e, 1, 0)
 
     def added(
         self, tile: Tile, sums: list[Value], partial: Matrix, mask: Value, first: Value
@@ -154,42 +172,13 @@ class Writer:
             pack(e, self.dtype, how, Lines(source, valid, steps), to, width)
         return function
 
-    def share(self, total: str, split: int) -> tuple[Value, Value]:
-        """The part's range of what the word `total` counts, all of it if something else is
-        divided."""
-        e, b = self.e, self.b
-        count = e.word(total)
-        mine = b.icmp_signed("==", e.word("split"), e.const(I64, split))
-        low = b.sdiv(b.mul(count, e.part), e.parts)
-        high = b.sdiv(b.mul(count, b.add(e.part, e.const(I64, 1))), e.parts)
-        return b.select(mine, low, e.const(I64, 0)), b.select(mine, high, count)
-
-    def batch(self, index: Value) -> None:
-        """One matrix product of the batch."""
-        e, b = self.e, self.b
-        names = ["a", "b", "c"] + (["bias"] if self.form.epilogue.bias else [])
-        pointers = [e.pointer(name) for name in names]
-        with e.loop(0, e.word("rank"), carry=[index, *pointers]) as d:
-            rest, extent = d.values[0], e.word("dims", d.index)
-            here = b.srem(rest, extent)
-            moved = [
-                e.offset(p, b.mul(here, e.word(f"{name}_s", d.index)))
-                for name, p in zip(names, d.values[1:], strict=True)
-            ]
-            d.next(b.sdiv(rest, extent), *moved)
-        at = dict(zip(names, d.values[1:], strict=True))
-        self.a = Matrix(at["a"], e.word("a_row"), e.word("a_col"))
-        self.right = Matrix(at["b"], e.word("b_row"), e.word("b_col"))
-        self.c = Matrix(at["c"], e.word("c_row"), e.word("c_col"))
-        self.bias = Matrix(at.get("bias", at["c"]), e.word("bias_row"), self.form.bias_step)
-        self.blocks()
-
     def blocks(self) -> None:
         """Blocks of columns, of the inner dimension, of rows."""
         e, b = self.e, self.b
-        rows, columns = self.share("row_tiles", BY_ROWS), self.share("col_tiles", BY_COLUMNS)
+        rows = share(e, e.word("row_tiles"), BY_ROWS)
+        columns = share(e, e.word("col_tiles"), BY_COLUMNS)
         with e.loop(*rows, e.word("band")) as band:
-            end = self.smaller(b.add(band.index, e.word("band")), rows[1])
+            end = smaller(e, b.add(band.index, e.word("band")), rows[1])
             self.band((band.index, end), columns)
 
     def band(self, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
@@ -199,24 +188,21 @@ class Writer:
         k, depth = e.word("k"), e.word("depth")
         end_k = e.intrinsic("llvm.smax", I64, k, e.const(I64, 1))
         with e.loop(*columns, e.word("block_cols")) as jb:
-            j_end = self.smaller(b.add(jb.index, e.word("block_cols")), columns[1])
+            j_end = smaller(e, b.add(jb.index, e.word("block_cols")), columns[1])
             with e.loop(0, end_k, depth) as inner:
-                steps = self.smaller(depth, b.sub(k, inner.index))
+                steps = smaller(e, depth, b.sub(k, inner.index))
                 if self.form.packs_right:
                     self.pack_columns(jb.index, j_end, inner.index, steps)
                 with e.loop(*rows, e.word("block_rows")) as ib:
-                    i_end = self.smaller(b.add(ib.index, e.word("block_rows")), rows[1])
+                    i_end = smaller(e, b.add(ib.index, e.word("block_rows")), rows[1])
                     if self.form.packs_left:
                         self.pack_rows(ib.index, i_end, inner.index, steps)
                     self.block((ib.index, i_end), (jb.index, j_end), inner.index, steps)
 
-    def smaller(self, x: Value, y: Value) -> Value:
-        return self.e.intrinsic("llvm.smin", I64, x, y)
-
     def begin(self, tile: Value, word: str, size: int) -> Value:
         """Where tile number `tile` begins, in rows or vectors: the first ones are larger by 1."""
         e, b = self.e, self.b
-        return b.add(b.mul(tile, e.const(I64, size - 1)), self.smaller(tile, e.word(word)))
+        return b.add(b.mul(tile, e.const(I64, size - 1)), smaller(e, tile, e.word(word)))
 
     def row(self, tile: Value) -> Value:
         return self.begin(tile, "tall", self.form.height)
@@ -241,7 +227,7 @@ class Writer:
         with e.loop(start, end) as tile:
             row = self.row(tile.index)
             width = b.sub(self.row(b.add(tile.index, e.const(I64, 1))), row)
-            at = self.a.moved(e, row, inner)
+            at = self.at.a.moved(e, row, inner)
             to = self.panel("left", b.sub(row, first), steps)
             e.call(self.pack_left, at.at, at.row, at.column, width, steps, to, width)
 
@@ -251,9 +237,9 @@ class Writer:
         with e.loop(start, end) as tile:
             column = self.column(tile.index)
             width = b.sub(self.column(b.add(tile.index, e.const(I64, 1))), column)
-            at = self.right.moved(e, inner, column)
+            at = self.at.b.moved(e, inner, column)
             to = self.panel("right", b.sub(column, first), steps)
-            valid = self.smaller(width, b.sub(e.word("n"), column))
+            valid = smaller(e, width, b.sub(e.word("n"), column))
             e.call(self.pack_right, at.at, at.column, at.row, valid, steps, to, width)
 
     def block(
@@ -272,23 +258,23 @@ class Writer:
         with e.loop(*columns) as j:
             column = self.column(j.index)
             across = b.sub(self.column(b.add(j.index, one)), column)
-            right = self.right.moved(e, inner, column).at
+            right = self.at.b.moved(e, inner, column).at
             if form.packs_right:
                 right = self.panel("right", b.sub(column, side), steps)
-            free = self.smaller(across, b.sub(e.word("n"), column))
+            free = smaller(e, across, b.sub(e.word("n"), column))
             with e.loop(*rows) as i:
                 row = self.row(i.index)
                 down = b.sub(self.row(b.add(i.index, one)), row)
-                left = self.a.moved(e, row, inner).at
+                left = self.at.a.moved(e, row, inner).at
                 if form.packs_left:
                     left = self.panel("left", b.sub(row, top), steps)
-                c = self.c.moved(e, row, column).at
+                c = self.at.c.moved(e, row, column).at
                 sums = c
                 if not form.direct:
                     sums = Matrix(self.scratch("sums"), e.word("sums_row"), sum_size(self.dtype))
                     down_band = b.sub(row, self.band_row)
                     sums = sums.moved(e, down_band, b.sub(column, side)).at
-                bias = self.bias.moved(e, row, column).at
+                bias = self.at.bias.moved(e, row, column).at
                 self.choose((down, across), (left, right, c, sums, bias, steps, free, *ends))
 
     def choose(self, shape: tuple[Value, Value], arguments: tuple[Value, ...]) -> None:

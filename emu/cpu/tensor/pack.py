@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvmlite import ir
-
 from emu.cpu.tensor.descriptor import DType
-from emu.cpu.tensor.emit import I32, I64, Emitter, Value, lanes_of, vector
+from emu.cpu.tensor.emit import I64, Emitter, Value, lanes_of, vector
 from emu.cpu.tensor.epilogue import lanes, sum_size, to_sum
 from emu.cpu.tensor.tile import Matrix, scaled
 from emu.cpu.tensor.vectors import storage
@@ -132,11 +130,6 @@ def transposed(e: Emitter, rows: list[Value]) -> list[Value]:
         for i in range(count):
             if not i & distance:
                 pair = rows[i], rows[i + distance]
-                rows[i], rows[i + distance] = (_shuffled(e, pair, p) for p in (low, high))
+                rows[i], rows[i + distance] = (e.shuffle(*pair, p) for p in (low, high))
         distance *= 2
     return rows
-
-
-def _shuffled(e: Emitter, pair: tuple[Value, Value], picks: list[int]) -> Value:
-    mask = ir.Constant(vector(I32, len(picks)), [ir.Constant(I32, p) for p in picks])
-    return e.b.shuffle_vector(*pair, mask)

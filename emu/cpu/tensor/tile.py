@@ -29,6 +29,10 @@ _ROWS_OF_A_POINTER = 3
 it, so that fourteen rows in place take seven registers."""
 
 
+_TALLEST = 16
+"""Rows of a tile at most: each is a place in memory that a cache has to keep."""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """Element (i, j) is at `at` + i * row + j * column; strides in bytes, known now or then."""
@@ -39,8 +43,11 @@ class Matrix:
 
     def moved(self, e: Emitter, i: Value | int, j: Value | int) -> Matrix:
         """The matrix from element (i, j) on."""
-        at = e.offset(self.at, scaled(e, i, self.row))
-        return replace(self, at=e.offset(at, scaled(e, j, self.column)))
+        at = self.at
+        for index, stride in ((i, self.row), (j, self.column)):
+            if index != 0 or not isinstance(index, int):
+                at = e.offset(at, scaled(e, index, stride))
+        return replace(self, at=at)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def most_rows(vectors: int) -> int:
     """Rows of the tallest tile `vectors` wide: the registers must hold the sums, one row of the
     right operand and a broadcast. Tiles wider than high hold a column of the left one instead."""
     registers = target()[1]
-    tall = (registers - vectors - 1) // vectors
+    tall = min((registers - vectors - 1) // vectors, _TALLEST)
     return tall if tall >= vectors else max((registers - 1) // (vectors + 1), 1)
 
 
@@ -72,6 +79,8 @@ def scaled(e: Emitter, index: Value | int, stride: Value | int) -> Value | int:
     """index * stride in bytes, as a number where both are known."""
     if isinstance(index, int) and isinstance(stride, int):
         return index * stride
+    if isinstance(index, int) and index == 1:
+        return stride
     values = [e.const(I64, v) if isinstance(v, int) else v for v in (index, stride)]
     return e.b.mul(*values)
 
@@ -174,8 +183,8 @@ def finish(
     if adjacent and epilogue.inline:
         for r in range(tile.rows):
             values = sums[r * tile.vectors : (r + 1) * tile.vectors]
-            here = bias and bias.moved(e, r, 0)
-            _store_row(e, tile, values, result.moved(e, r, 0), epilogue, here, mask)
+            store_row(e, tile, values, result, epilogue, bias, mask)
+            result, bias = result.moved(e, 1, 0), bias and bias.moved(e, 1, 0)
         return
     size, count = sum_size(tile.dtype), lanes(tile.dtype)
     room = e.local(tile.rows * tile.columns * size)
@@ -189,18 +198,21 @@ def finish(
         here = bias and bias.moved(e, row.index, 0)
         place = result.moved(e, row.index, 0)
         if adjacent:
-            _store_row(e, tile, values, place, epilogue, here, mask)
+            store_row(e, tile, values, place, epilogue, here, mask)
         else:
-            _store_row(e, tile, values, Matrix(line, 0, epilogue.dtype.size), epilogue, here, mask)
-            with e.loop(0, columns) as column:
-                value = e.load(
-                    e.offset(line, scaled(e, column.index, epilogue.dtype.size)),
-                    storage(epilogue.dtype),
-                )
-                e.store(value, place.moved(e, 0, column.index).at)
+            finished = Matrix(line, 0, epilogue.dtype.size)
+            store_row(e, tile, values, finished, epilogue, here, mask)
+            scatter(e, epilogue.dtype, line, place, columns)
 
 
-def _store_row(
+def scatter(e: Emitter, dtype: DType, line: Value, place: Matrix, columns: Value) -> None:
+    """Copy a row of `columns` finished elements to where its elements are not adjacent."""
+    with e.loop(0, columns) as column:
+        from_ = e.offset(line, scaled(e, column.index, dtype.size))
+        e.store(e.load(from_, storage(dtype)), place.moved(e, 0, column.index).at)
+
+
+def store_row(
     e: Emitter, tile: Tile, sums: list[Value], place: Matrix, epilogue: Epilogue,
     bias: Matrix | None, mask: Value | None,
 ) -> None:  # fmt: skip
