@@ -21,7 +21,7 @@ tensor(
     doc="Gather slices of ts1 along an axis by the indices in ts2.",
 )  # fmt: skip
 tensor(
-    "tgather_elements", WIDE, 16,
+    "tgather_elements", WIDE, 9,
     "x: T[*a, n@axis, *c], y: index(n)[*i] -> d: T[*i]", T="any", defaults={"axis": 0},
     requires={"covers(a, c, i)": "y"},
     means="d[*p, j, *q] = x[*p, wrap(y[*p, j, *q], n), *q]",
@@ -30,7 +30,7 @@ tensor(
     "and no more elements than it along the other axes.",
 )  # fmt: skip
 tensor(
-    "tgather_nd", WIDE, 17,
+    "tgather_nd", WIDE, 10,
     "x: T[*s], y: index(s[count:])[*i] -> d: T[*picked(s, i, count)]", T="any",
     requires={"picks(s, i, count)": "y"},
     means="d[*b, *k, *q] = x[*b, *wrap(y[*b, *k], s[count:]), *q]",
@@ -48,7 +48,7 @@ _UPDATED = (
 
 
 tensor(
-    "tscatter", WIDE, 18,
+    "tscatter", WIDE, 11,
     "x: T[*a, n@axis, *c], y: index(n)[*i], u: T[*a, *i, *c] -> d: T[*a, n, *c]",
     T="any", modes=_UPDATE, defaults={"axis": 0}, work="prod(u)",
     means="""all = list(u[*p, *k, *q] for k in i if wrap(y[*k], n) == j)
@@ -57,7 +57,7 @@ tensor(
     f"{_UPDATED}",
 )  # fmt: skip
 tensor(
-    "tscatter_elements", WIDE, 19,
+    "tscatter_elements", WIDE, 12,
     "x: T[*a, n@axis, *c], y: index(n)[*i], u: T[*i] -> d: T[*a, n, *c]",
     T="any", modes=_UPDATE, defaults={"axis": 0}, requires={"covers(a, c, i)": "y"},
     work="prod(u)",
@@ -67,7 +67,7 @@ tensor(
     f"that in ts2. {_UPDATED}",
 )  # fmt: skip
 tensor(
-    "tscatter_nd", WIDE, 20,
+    "tscatter_nd", WIDE, 13,
     "x: T[*s], y: index(s)[*i], u: T[*picked(s, i, 0)] -> d: T[*s]",
     T="any", modes=_UPDATE, requires={"picks(s, i, 0)": "y"}, work="prod(u)",
     means="""all = list(u[*k, *q] for k in i[:-1] if wrap(y[*k], s) == p)
@@ -76,7 +76,7 @@ tensor(
     f"by those of e0. {_UPDATED}",
 )  # fmt: skip
 tensor(
-    "treverse_sequence", WIDE, 21,
+    "treverse_sequence", WIDE, 14,
     "x: T[m, n, *c], y: i32|i64[b] -> d: T[m, n, *c]", T="any", defaults={"axis": 0},
     requires={"axis in (0, 1)": "at", "b == (m if axis else n)": "y"},
     means="""at = (i, y[i] - 1 - j if j < y[i] else j) if axis else (
