@@ -23,9 +23,10 @@ from emu.cpu.tensor.unit.layout import WORD, Team
 from emu.errors import AiosError
 
 VARIABLE = "AIOS_TENSOR_THREADS"
-_FLOPS_PER_NS, _BYTES_PER_NS = 64, 8
-_WORTH_NS = 15_000
-"""How long one thread should be busy, by the rates of a slow host, before others help."""
+_FLOPS_PER_NS, _BYTES_PER_NS = 128, 20
+_WORTH_NS = 12_000
+"""How long one thread should be busy, at the rates of one core with its data in a cache, before
+others help: handing out parts takes about a microsecond, waking a thread several."""
 
 
 def is_large(flops: int, moved: int) -> bool:
