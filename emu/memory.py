@@ -31,6 +31,8 @@ class Memory:
                 f"The host cannot reserve address space for {size >> 20} MiB of guest RAM "
                 f"({error}); choose a board with less."
             ) from error
+        if hasattr(mmap, "MADV_HUGEPAGE"):  # a walk through a large tensor should not miss the TLB
+            self._mapping.madvise(mmap.MADV_HUGEPAGE)
         self.base, self.size, self.end = base, size, base + size
         self.bytes = memoryview(self._mapping)
         self.host_address: int = ctypes.addressof(ctypes.c_char.from_buffer(self._mapping))
