@@ -1,9 +1,7 @@
 """tconv: which schedule computes a convolution, and the operands in the form it wants.
 
 Up to three spatial dimensions are computed as three with leading extents of 1. A convolution with
-one tap and no stride or padding reads its image in place; any other reads a copy with zeros for the
-padding, *split by stride*: element q * stride + r of a dimension is element q of phase r, so that
-what a tap finds for adjacent positions is adjacent whatever the stride.
+one tap and no stride or padding reads its image in place; any other reads a copy (`conv_split.py`).
 """
 
 from __future__ import annotations
@@ -11,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product as every_index
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.call import Call, schedule
-from emu.cpu.tensor.conv_gemm import BLOCK, Activation, Product, lanes, tile_for
-from emu.cpu.tensor.descriptor import DType, View, dense, dense_strides
+from emu.cpu.tensor.conv_depthwise import DEPTHWISE, TAPS_MAX, Depthwise, Taps, rows_for
+from emu.cpu.tensor.conv_gemm import BLOCK, Product, tile_for
+from emu.cpu.tensor.conv_split import SPLIT, Split
+from emu.cpu.tensor.conv_winograd import CONVOLVE, OUT, TILE, WEIGHTS, Winograd, WinogradWeights
+from emu.cpu.tensor.conv_words import Activation, lanes
+from emu.cpu.tensor.descriptor import F32, DType, View, dense, dense_strides
 from emu.cpu.tensor.elementwise import run_copy, run_unary
-from emu.cpu.tensor.emit import I64, Block, Emitter, Value
+from emu.cpu.tensor.emit import Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Word, kernel
 from emu.cpu.tensor.semantics import ACTIVATIONS, UNARY
 from emu.cpu.tensor.vectors import Arithmetic
@@ -27,6 +28,8 @@ FUSED = ("trelu", "tleakyrelu", "tclip", "thardswish", "thardsigmoid")
 """Activations that take few operations: done on registers. Others are a pass of their own."""
 _DEPTH = 512
 """Steps of the inner dimension, about, for which columns are packed at a time."""
+_WINOGRAD_BYTES = 1 << 20
+"""Of a transformed image, or of its rows of tiles that are transformed at a time."""
 _UNIT_BYTES = 1 << 18
 """Of packed columns: a part of the second-level cache."""
 
@@ -52,11 +55,9 @@ class Window:
         """Elements of one phase."""
         return self.out + (self.taps - 1) * self.gap // self.step
 
-    def interior(self, phase: int) -> tuple[int, int, int]:
-        """Elements first to end of a phase come from the image; the first from index `origin`."""
-        first = max(0, -(-(self.pad - phase) // self.step))
-        end = min(self.line, (self.size - 1 + self.pad - phase) // self.step + 1)
-        return first, max(end, first), first * self.step + phase - self.pad
+
+_NONE = Window(1, 1, 1, 1, 1, 0)
+"""A spatial dimension that is not there."""
 
 
 @schedule("tconv")
@@ -75,7 +76,13 @@ def run_conv(
     if not _is_dense(destination, 2):
         result = _scratch(destination.dims, destination.dtype)
     windows = _windows(destination, image, weights, at)
-    _multiply(_spatial(result), _spatial(image), _spatial(weights), bias, windows, at, fused)
+    views = _spatial(result), _spatial(image), _spatial(weights)
+    run = _multiply
+    if _is_depthwise(views[1], windows, at):
+        run = _depthwise
+    elif at.groups == 1 and _is_winograd(views[2], image.dims[0], windows):
+        run = _winograd
+    run(*views, bias, windows, at, fused)
     if mnemonic is not None and fused is None:
         run_unary(mnemonic, result, result, (at.alpha, at.beta))
     if result is not destination:
@@ -89,7 +96,7 @@ def _windows(y: View, x: View, w: View, at: Attributes) -> list[Window]:
                at.pad_begin[d])
         for d in range(spatial)
     ]  # fmt: skip
-    return [Window(1, 1, 1, 1, 1, 0)] * (SPATIAL_MAX - spatial) + own
+    return [_NONE] * (SPATIAL_MAX - spatial) + own
 
 
 def _spatial(view: View) -> View:
@@ -126,36 +133,25 @@ def _adjacent(view: View, first: int, dtype: DType) -> View:
     return copy
 
 
-def zeros(view: View) -> None:
-    """Fill a tensor with zeros."""
-    cell = SCRATCH.take(8)
-    run = kernel("zero", Block("to"), lambda e: e.store(e.const(I64, 0), e.pointer("to")))
-    run(to=cell)
-    run_copy(view, View(cell, view.dtype, (1,), (0,)))
-
-
-def split(x: View, windows: Sequence[Window], dtype: DType) -> tuple[View, list[int]]:
+def split(x: View, windows: Sequence[Window], dtype: DType) -> View:
     """The padded image, split by stride: (n, c, three phases, three lines), as `dtype`."""
-    phases = [w.phases for w in windows]
-    dims = (*x.dims[:2], *phases, *(w.line for w in windows))
-    whole = _scratch(dims, dtype)
-    if any(w.interior(p)[1] - w.interior(p)[0] < w.line for w in windows for p in range(w.phases)):
-        zeros(whole)
-    for index in every_index(*map(range, phases)):
-        parts = [w.interior(p) for w, p in zip(windows, index, strict=True)]
-        extents = tuple(end - first for first, end, _ in parts)
-        if not all(extents):
-            continue
-        to, source = whole.address, x.address
-        for k, (first, _, origin) in enumerate(parts):
-            to += index[k] * whole.strides[2 + k] + first * whole.strides[5 + k]
-            source += origin * x.strides[2 + k]
-        steps = tuple(s * w.step for s, w in zip(x.strides[2:], windows, strict=True))
-        run_copy(
-            View(to, dtype, (*x.dims[:2], *extents), whole.strides[:2] + whole.strides[5:]),
-            View(source, x.dtype, (*x.dims[:2], *extents), x.strides[:2] + steps),
-        )
-    return whole, phases
+    phases, lines = [w.phases for w in windows], [w.line for w in windows]
+    whole = _scratch((*x.dims[:2], *phases, *lines), dtype)
+    step = windows[-1].phases if x.strides[-1] == x.dtype.size else 0
+    step = step if step <= 2 and windows[-1].step == step else 0
+    kernel(
+        f"tconv split {x.dtype.name} {step}",
+        SPLIT,
+        lambda e: Split(e, x.dtype, step).write(),
+        parallel=True,
+    )(
+        x=x.address, to=whole.address, images=x.dims[0], channels=x.dims[1],
+        x_n=x.strides[0], x_c=x.strides[1], x_d=x.strides[2], x_h=x.strides[3], x_w=x.strides[4],
+        to_c=whole.strides[1], to_phase=whole.strides[2:5], to_line=whole.strides[5:8],
+        phases=phases, lines=lines, size=[w.size for w in windows], step=[w.step for w in windows],
+        pad=[w.pad for w in windows],
+    )  # fmt: skip
+    return whole
 
 
 def _multiply(
@@ -177,7 +173,7 @@ def _multiply(
     if pointwise:
         image = _adjacent(x, 2, wide)
     else:
-        image, _ = split(x, windows, wide)
+        image = split(x, windows, wide)
         words |= {"out_h": y.dims[3], "out_w": y.dims[4]}
         words |= {"row_d": image.strides[5], "row_h": image.strides[6]}
         words |= {"phase": image.strides[2:5], "line": image.strides[5:8]}
@@ -209,6 +205,151 @@ def _multiply(
         taps=w.dims[2:], gap=[v.gap for v in windows], step=[v.step for v in windows],
         **words,
     )  # fmt: skip
+
+
+def _is_depthwise(x: View, windows: Sequence[Window], at: Attributes) -> bool:
+    """Whether each output channel has one input channel, and a plane of it is worth unrolling."""
+    deep, high, wide = windows
+    return (
+        at.groups == x.dims[1]
+        and deep.taps == deep.out == 1
+        and not deep.pad
+        and (deep.size == 1 and high.taps * wide.taps <= TAPS_MAX)
+    )
+
+
+def _depthwise(
+    y: View,
+    x: View,
+    w: View,
+    bias: View | None,
+    windows: Sequence[Window],
+    at: Attributes,
+    fused: str | None,
+) -> None:
+    """The convolution channel by channel."""
+    _, high, wide = windows
+    weights = _adjacent(w, 1, y.dtype.compute)
+    if x.strides[4] != x.dtype.size and wide.size > 1:
+        x = _adjacent(x, 2, x.dtype)
+    taps = Taps(
+        (high.taps, wide.taps), (high.step, wide.step), (high.gap, wide.gap),
+        rows_for(high.out, high.taps * wide.taps), wide.out <= lanes(y.dtype),
+    )  # fmt: skip
+    row = (wide.size + 2 * wide.pad + (wide.taps * wide.gap) + 4 * lanes(y.dtype)) * y.dtype.size
+    private = -(-row // 64) * 64
+    run = kernel(
+        f"tconv depthwise {y.dtype.name} {taps.name} {fused or 'linear'}",
+        DEPTHWISE,
+        lambda e: Depthwise(e, y.dtype, taps, _activation(y.dtype, fused)).write(),
+        parallel=True,
+    )
+    words: dict[str, Word] = {}
+    if bias is not None:
+        words |= {"bias": bias.address, "bias_o": bias.strides[0]}
+    run(
+        x=x.address, w=weights.address, y=y.address, alpha=at.alpha, beta=at.beta,
+        zeros=SCRATCH.take(private * THREADS_MAX), private=private,
+        images=x.dims[0], outputs=y.dims[1], multiplier=y.dims[1] // at.groups,
+        in_h=high.size, in_w=wide.size, out_h=high.out, out_w=wide.out,
+        pad_h=high.pad, pad_w=wide.pad,
+        x_n=x.strides[0], x_c=x.strides[1], x_h=x.strides[3], w_o=weights.strides[0],
+        y_n=y.strides[0], y_c=y.strides[1], y_h=y.strides[3], **words,
+    )  # fmt: skip
+
+
+def _is_winograd(w: View, images: int, windows: Sequence[Window]) -> bool:
+    """Whether Winograd's convolution applies and is expected to take less time."""
+    deep, high, wide = windows
+    if w.dtype is not F32 or deep != _NONE:
+        return False
+    if any(v.taps != 3 or v.step != 1 or v.gap != 1 for v in (high, wide)):
+        return False
+    outputs, channels = w.dims[:2]
+    lane = lanes(F32)
+    if min(outputs, channels) < lane:
+        return False
+    high_tiles, wide_tiles = -(-high.out // OUT), -(-wide.out // OUT)
+    vectors = images * -(-high_tiles * wide_tiles // lane)
+    moved = images * high_tiles * -(-wide_tiles // lane) * 8 * TILE**2 * (outputs + channels)
+    ours = outputs * channels * (TILE**2 * vectors + 12) + moved
+    return ours * 1.2 < outputs * channels * 9 * images * high.out * -(-wide.out // lane)
+
+
+def _winograd(
+    y: View,
+    x: View,
+    w: View,
+    bias: View | None,
+    windows: Sequence[Window],
+    at: Attributes,
+    fused: str | None,
+) -> None:
+    """Winograd's convolution: two steps, weights first."""
+    _, high, wide = windows
+    (outputs, channels), lane, size = w.dims[:2], lanes(F32), F32.size
+    weights = _adjacent(w, 1, F32)
+    if x.strides[4] != size:
+        x = _adjacent(x, 2, F32)
+    u_plane = _odd_lines(channels * lane * size)
+    u = SCRATCH.take(-(-outputs // lane) * u_plane * TILE**2)
+    kernel(
+        "winograd weights f32", WEIGHTS, lambda e: WinogradWeights(e, F32).write(), parallel=True
+    )(w=weights.address, u=u, outputs=outputs, channels=channels, w_o=weights.strides[0])
+    tiles_h, tiles_w = -(-high.out // OUT), -(-wide.out // OUT)
+    unit_rows = _unit_rows(tiles_h, tiles_w, channels)
+    tiles = unit_rows * tiles_w
+    pitch = (-(-tiles // lane) + 1) * lane * size
+    rows, vectors = (lane, 1) if tiles <= lane else (min(lane, tile_for(outputs).rows), 3)
+    v_plane, m_plane = _odd_lines(channels * pitch), _odd_lines(lane * pitch)
+    private = TILE**2 * (v_plane + m_plane)
+    scratch = SCRATCH.take(THREADS_MAX * private)
+    row = -(-((wide.size + 2 * wide.pad + 8 * lane) * size) // 64) * 64
+    words: dict[str, Word] = {}
+    if bias is not None:
+        words |= {"bias": bias.address, "bias_o": bias.strides[0]}
+    act = _activation(F32, fused)
+    run = kernel(
+        f"tconv winograd f32 {rows}x{vectors} {fused or 'linear'}",
+        CONVOLVE,
+        lambda e: Winograd(e, F32, act, rows, vectors).write(),
+        parallel=True,
+    )
+    run(
+        x=x.address, w=weights.address, u=u, y=y.address, alpha=at.alpha, beta=at.beta,
+        zeros=SCRATCH.take(THREADS_MAX * row), private=row, v=scratch,
+        m=scratch + TILE**2 * v_plane, scratch=private, pitch=pitch, u_plane=u_plane,
+        v_plane=v_plane, m_plane=m_plane, images=x.dims[0], outputs=outputs, channels=channels,
+        tiles_h=tiles_h, tiles_w=tiles_w, unit_rows=unit_rows, in_h=high.size, in_w=wide.size,
+        out_h=high.out, out_w=wide.out, pad_h=high.pad, pad_w=wide.pad,
+        x_n=x.strides[0], x_c=x.strides[1], x_h=x.strides[3], w_o=weights.strides[0],
+        y_n=y.strides[0], y_c=y.strides[1], y_h=y.strides[3], **words,
+    )  # fmt: skip
+
+
+def _odd_lines(size: int) -> int:
+    """`size` bytes rounded up to an odd number of cache lines."""
+    return (-(-size // 64) | 1) * 64
+
+
+def _unit_rows(tiles_h: int, tiles_w: int, channels: int) -> int:
+    """Rows of tiles to transform at a time: few vectors of tiles are to be incomplete, and the
+    transformed image should stay in the second-level cache."""
+    lane = lanes(F32)
+
+    def cost(rows: int) -> float:
+        """Of one unit, in thirds of a tile."""
+        full, rest = divmod(-(-rows * tiles_w // lane), 3)
+        return 3 * full + (0, 1.2, 2.1)[rest]
+
+    most = max(1, _WINOGRAD_BYTES // (TILE**2 * channels * tiles_w * F32.size))
+    choices = range(1, min(tiles_h, most) + 1)
+
+    def total(rows: int) -> float:
+        whole, rest = divmod(tiles_h, rows)
+        return whole * cost(rows) + (cost(rest) if rest else 0)
+
+    return min(choices, key=lambda rows: (total(rows), rows))
 
 
 def _activation(dtype: DType, mnemonic: str | None) -> Activation | None:

@@ -15,12 +15,13 @@ A part of the work is some units, or, when there are few of those, some output c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emu.cpu.tensor.conv_words import Activation, Words
 from emu.cpu.tensor.descriptor import DType
-from emu.cpu.tensor.emit import I64, POINTER, Block, Emitter, Value, bits_of, target, vector
-from emu.cpu.tensor.vectors import compute, narrow, storage, widen
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value, target
+from emu.cpu.tensor.vectors import compute, narrow, widen
 
 BLOCK = Block(
     "x w y bias alpha beta images groups channels channel_block outputs positions unit_vectors"
@@ -31,8 +32,6 @@ BLOCK = Block(
 """Strides are in bytes. `taps`, `gap` (dilation) and `step` (stride) are by dimension; tap t of a
 dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`
 and `panels` are scratch memory, `private` bytes apart for each part."""
-
-Activation = Callable[[Emitter, Value], Value]
 
 
 @dataclass(frozen=True)
@@ -57,46 +56,17 @@ def tile_for(outputs: int) -> Tile:
     return Tile(8, 3) if many else Tile(4, 3)
 
 
-def lanes(dtype: DType) -> int:
-    """Elements of the type of arithmetic in a vector register."""
-    return target()[0] * 8 // bits_of(compute(dtype))
-
-
-class Product:
+class Product(Words):
     """Writes the kernel. `taps` says whether there is more to a column than one element of each
     channel; `act` is what is done to a result before it is stored."""
 
     def __init__(
         self, e: Emitter, dtype: DType, tile: Tile, taps: bool, act: Activation | None
     ) -> None:
-        self.e, self.b, self.dtype, self.tile, self.taps, self.act = e, e.b, dtype, tile, taps, act
-        self.lanes = lanes(dtype)
-        self.size = dtype.compute.size
-        self.type = vector(compute(dtype), self.lanes)
+        super().__init__(e, dtype, act)
+        self.tile, self.taps = tile, taps
         self.pitch = tile.vectors * self.lanes * self.size
         """Bytes from one step of a panel to the next."""
-
-    # small words
-
-    def const(self, value: int) -> Value:
-        return self.e.const(I64, value)
-
-    def min(self, x: Value, y: Value) -> Value:
-        return self.e.intrinsic("llvm.smin", I64, x, y)
-
-    def times(self, x: Value, y: Value | int) -> Value:
-        return self.b.mul(x, self.const(y) if isinstance(y, int) else y)
-
-    def up(self, x: Value, by: Value | int) -> Value:
-        """x / by, rounded up."""
-        by = self.const(by) if isinstance(by, int) else by
-        return self.b.sdiv(self.b.add(x, self.b.sub(by, self.const(1))), by)
-
-    def share(self, count: Value) -> tuple[Value, Value]:
-        """From where to where this part goes of `count` pieces."""
-        first = self.b.sdiv(self.times(count, self.e.part), self.e.parts)
-        next_ = self.b.add(self.e.part, self.const(1))
-        return first, self.b.sdiv(self.times(count, next_), self.e.parts)
 
     # the walk
 
@@ -111,52 +81,31 @@ class Product:
         self.unit = self.times(e.word("unit_vectors"), self.lanes)
         most = b.mul(e.word("channel_block"), self.depth)
         self.panel = self.times(b.add(most, self.const(1)), self.pitch)
-        self.nothing = e.local(8)
-        e.store(self.const(0), self.nothing)
         if self.taps:
             self.tabulate()
         blocks = self.up(e.word("positions"), self.unit)
         products = b.mul(e.word("images"), e.word("groups"))
-        units, rows = b.mul(products, blocks), self.up(e.word("outputs"), self.tile.rows)
-        by_units = b.icmp_signed(">=", units, self.times(e.parts, 2))
-        mine, channels = self.share(units), self.share(rows)
-        first = b.select(by_units, mine[0], self.const(0))
-        end = b.select(by_units, mine[1], units)
-        self.rows = (
-            self.times(b.select(by_units, self.const(0), channels[0]), self.tile.rows),
-            self.min(
-                self.times(b.select(by_units, rows, channels[1]), self.tile.rows),
-                e.word("outputs"),
-            ),
-        )
-        with e.loop(first, end) as u:
-            product = b.sdiv(u.index, blocks)
-            block = b.sub(u.index, b.mul(product, blocks))
-            image = b.sdiv(product, e.word("groups"))
-            group = b.sub(product, b.mul(image, e.word("groups")))
+        blocks_of_rows = self.up(e.word("outputs"), self.tile.rows)
+        units, mine = self.shares(b.mul(products, blocks), blocks_of_rows)
+        first, end = (self.times(m, self.tile.rows) for m in mine)
+        self.rows = first, self.least(end, e.word("outputs"))
+        with e.loop(*units) as u:
+            product, block = self.divided(u.index, blocks)
+            image, group = self.divided(product, e.word("groups"))
             self.one_unit(image, group, self.times(block, self.unit))
-
-    def moved(self, name: str, *steps: tuple[Value, str]) -> Value:
-        """A pointer moved by indices times strides."""
-        place = self.e.pointer(name)
-        for index, stride in steps:
-            place = self.e.offset(place, self.times(index, self.e.word(stride)))
-        return place
 
     def one_unit(self, image: Value, group: Value, start: Value) -> None:
         e, b = self.e, self.b
-        count = self.min(self.unit, b.sub(e.word("positions"), start))
+        count = self.least(self.unit, b.sub(e.word("positions"), start))
         x = self.moved("x", (image, "x_n"), (group, "x_g"))
         w = self.moved("w", (group, "w_g"))
         y = self.moved("y", (image, "y_n"), (group, "y_g"))
         y = e.offset(y, self.times(start, self.dtype.size))
-        bias = self.moved("bias", (self.times(group, e.word("outputs")), "bias_o"))
-        given = b.icmp_signed("!=", e.word("bias"), self.const(0))
-        bias = b.select(given, bias, self.nothing)
+        output = self.times(group, e.word("outputs"))
         runs = self.list_runs(start, count)
         channels = e.word("channels")
         with e.loop(0, channels, e.word("channel_block")) as c:
-            some = self.min(e.word("channel_block"), b.sub(channels, c.index))
+            some = self.least(e.word("channel_block"), b.sub(channels, c.index))
             self.pack(e.offset(x, self.times(c.index, e.word("x_c"))), some, runs)
             weights = e.offset(w, self.times(self.times(c.index, self.depth), self.size))
             behind = b.add(c.index, some)
@@ -165,22 +114,23 @@ class Product:
                 b.icmp_signed("==", behind, channels),
             )
             with e.loop(self.rows[0], self.rows[1], self.tile.rows) as row:
-                lines = self.lines(weights, y, bias, row.index)
+                lines = self.lines(weights, y, output, row.index)
                 self.tiles(lines, count, self.times(some, self.depth), ends)
 
     def lines(
-        self, w: Value, y: Value, bias: Value, row: Value
+        self, w: Value, y: Value, output: Value, row: Value
     ) -> list[tuple[Value, Value, Value]]:
-        """Where the weights, results and bias of each row of a tile are. Rows that the product
-        lacks repeat its last one: they compute and store the same once more."""
+        """Of each row of a tile where its weights and results are, and its bias; `output` is the
+        group's first channel. Rows that the product lacks repeat its last one: they compute and
+        store the same once more."""
         e, b = self.e, self.b
         last = b.sub(e.word("outputs"), self.const(1))
-        indices = [self.min(b.add(row, self.const(r)), last) for r in range(self.tile.rows)]
+        indices = [self.least(b.add(row, self.const(r)), last) for r in range(self.tile.rows)]
         return [
             (
                 e.offset(w, self.times(i, e.word("w_o"))),
                 e.offset(y, self.times(i, e.word("y_o"))),
-                e.offset(bias, self.times(i, e.word("bias_o"))),
+                self.bias(b.add(output, i)),
             )
             for i in indices
         ]
@@ -225,7 +175,7 @@ class Product:
         panel = b.sdiv(at, width)
         within = b.sub(at, b.mul(panel, width))
         position = b.add(start, at)
-        room = self.min(self.const(self.lanes), b.sub(width, within))
+        room = self.least(self.const(self.lanes), b.sub(width, within))
         source = self.times(position, self.size)
         if self.taps:
             line = b.sdiv(position, e.word("out_w"))
@@ -234,7 +184,7 @@ class Product:
             high = b.sub(line, b.mul(deep, e.word("out_h")))
             source = b.add(b.mul(deep, e.word("row_d")), b.mul(high, e.word("row_h")))
             source = b.add(source, self.times(column, self.size))
-            room = self.min(room, b.sub(e.word("out_w"), column))
+            room = self.least(room, b.sub(e.word("out_w"), column))
         entry = e.offset(self.runs, self.times(number, 16))
         e.store(source, entry)
         goal = b.add(b.mul(panel, self.panel), self.times(within, self.size))
@@ -257,7 +207,6 @@ class Product:
         number, rest, start, goal = runs
         some = b.icmp_signed(">", rest, self.const(0))
         mask = e.mask_below(rest, self.lanes)
-        one = vector(compute(self.dtype), self.lanes)
         with e.loop(0, channels) as c:
             channel = e.offset(x, self.times(c.index, e.word("x_c")))
             with e.loop(0, self.depth) as t:
@@ -271,10 +220,10 @@ class Product:
                     entry = e.offset(self.runs, self.times(run.index, 16))
                     here = b.load(entry, typ=I64, align=8)
                     there = b.load(e.offset(entry, 8), typ=I64, align=8)
-                    e.store(e.load(e.offset(source, here), one), e.offset(to, there))
+                    e.store(e.load(e.offset(source, here), self.type), e.offset(to, there))
                 if not self.taps:
                     with b.if_then(some):
-                        value = e.load(e.offset(source, start), one, mask)
+                        value = e.load(e.offset(source, start), self.type, mask)
                         e.store(value, e.offset(to, goal))
 
     # tiles
@@ -293,7 +242,7 @@ class Product:
         with e.loop(0, vectors, width) as panel:
             number = b.sdiv(panel.index, width)
             source = e.offset(self.panels, b.mul(number, self.panel))
-            here = self.min(width, b.sub(vectors, panel.index))
+            here = self.least(width, b.sub(vectors, panel.index))
             done = self.const(0)
             for piece in self.tile.widths:
                 end = b.add(
@@ -323,17 +272,14 @@ class Product:
         masks: list[Value | None] = [
             e.mask_below(b.sub(free, self.const(v * self.lanes)), self.lanes) for v in range(piece)
         ]
-        stored = vector(storage(self.dtype), self.lanes)
         spots = [
             (e.offset(e.offset(y, place), v * self.lanes * self.dtype.size), masks[v])
             for _, y, _ in lines
             for v in range(piece)
         ]
-        element = storage(self.dtype)
-        biases = [widen(e, e.load(bias, element), self.dtype) for _, _, bias in lines]
-        fresh = [e.splat(bias, self.lanes) for bias in biases for _ in range(piece)]
+        fresh = [e.splat(bias, self.lanes) for _, _, bias in lines for _ in range(piece)]
         with e.branch(b.not_(ends[0]), fresh) as more:
-            more.next(*(widen(e, e.load(p, stored, m), self.dtype) for p, m in spots))
+            more.next(*(widen(e, e.load(p, self.stored, m), self.dtype) for p, m in spots))
         with e.loop(0, steps, carry=more.values) as k:
             here = e.offset(columns, self.times(k.index, self.pitch))
             values = [
@@ -355,6 +301,3 @@ class Product:
             results = last.values
         for value, (spot, mask) in zip(results, spots, strict=True):
             e.store(narrow(e, value, self.dtype), spot, mask)
-
-
-__all__ = ["BLOCK", "POINTER", "Product", "Tile", "lanes", "tile_for"]

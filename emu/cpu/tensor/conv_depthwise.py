@@ -1,0 +1,211 @@
+"""Depthwise convolution: every output channel has one input channel of its own.
+
+There is nothing to sum over but a few taps, so memory sets the pace. A kernel is made for the taps
+and steps it has: vectors lie along the last dimension, `rows` rows of results are computed at a
+time, and each row of the image that any of them needs is loaded once for all. Rows above and below
+the image are a row of zeros; columns beside it are masked, where a vector reaches that far.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from emu.cpu.tensor.conv_words import Activation, Words
+from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value, vector
+from emu.cpu.tensor.vectors import compute, narrow, storage, widen
+
+DEPTHWISE = Block(
+    "x w y bias zeros private alpha beta images outputs multiplier"
+    " in_h in_w out_h out_w pad_h pad_w x_n x_c x_h w_o y_n y_c y_h bias_o"
+)
+"""Strides are in bytes; `zeros` is scratch memory for a row of zeros, `private` bytes for each
+part: room for a row of the image with its padding and two vectors."""
+TAPS_MAX = 49
+"""More taps than this are not unrolled."""
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What a kernel is made for: taps, steps and gaps by (row, column), rows at a time, and whether
+    a row of results is one vector."""
+
+    taps: tuple[int, int]
+    step: tuple[int, int]
+    gap: tuple[int, int]
+    rows: int
+    narrow: bool
+
+    @property
+    def name(self) -> str:
+        pairs = ("x".join(map(str, pair)) for pair in (self.taps, self.step, self.gap))
+        return f"{' '.join(pairs)} {self.rows}{' narrow' if self.narrow else ''}"
+
+    def needed(self) -> dict[int, list[tuple[int, int]]]:
+        """By row of the image, counted from the first tap of the first row of results: which rows
+        of results need it, for which row of taps."""
+        found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for tap in range(self.taps[0]):
+            for row in range(self.rows):
+                found[row * self.step[0] + tap * self.gap[0]].append((row, tap))
+        return dict(sorted(found.items()))
+
+
+def rows_for(out_h: int, taps: int) -> int:
+    """Rows of results at a time: more share loads, until registers run out; no row is idle."""
+    most = min(out_h, 8 if taps <= 25 else 4)
+    blocks = -(-out_h // most)
+    return -(-out_h // blocks)
+
+
+class Depthwise(Words):
+    """Writes the kernel."""
+
+    def __init__(self, e: Emitter, dtype: DType, taps: Taps, act: Activation | None) -> None:
+        super().__init__(e, dtype, act)
+        self.taps = taps
+        self.masks: dict[int, Value] = {}
+        """Which lanes lie in the image, by how far they are from the first tap's."""
+
+    def write(self) -> None:
+        """A part is some of all images' output channels."""
+        e, b = self.e, self.b
+        self.zeros = self.zero_row(e.word("pad_w"))
+        if self.taps.narrow:
+            self.mask(self.const(0))
+        outputs = e.word("outputs")
+        first, end = self.share(b.mul(e.word("images"), outputs))
+        with e.loop(first, end) as u:
+            image, output = self.divided(u.index, outputs)
+            channel = b.sdiv(output, e.word("multiplier"))
+            x = self.moved("x", (image, "x_n"), (channel, "x_c"))
+            y = self.moved("y", (image, "y_n"), (output, "y_c"))
+            bias = e.splat(self.bias(output), self.lanes)
+            self.plane(x, self.moved("w", (output, "w_o")), y, bias)
+
+    def plane(self, x: Value, w: Value, y: Value, bias: Value) -> None:
+        """One channel: blocks of rows; the last one may compute some rows a second time."""
+        e, b = self.e, self.b
+        kind, size = compute(self.dtype), self.dtype.compute.size
+        weights = [
+            [
+                e.splat(e.load(e.offset(w, (r * self.taps.taps[1] + c) * size), kind), self.lanes)
+                for c in range(self.taps.taps[1])
+            ]
+            for r in range(self.taps.taps[0])
+        ]
+        last = b.sub(e.word("out_h"), self.const(self.taps.rows))
+        with e.loop(0, e.word("out_h"), self.taps.rows) as block:
+            row = self.least(block.index, last)
+            top = b.sub(self.times(row, self.taps.step[0]), e.word("pad_h"))
+            lines = {}
+            for i in self.taps.needed():
+                at = b.add(top, self.const(i))
+                inside = b.icmp_unsigned("<", at, e.word("in_h"))
+                lines[i] = b.select(inside, e.offset(x, self.times(at, e.word("x_h"))), self.zeros)
+            results = [
+                e.offset(y, self.times(b.add(row, self.const(r)), e.word("y_h")))
+                for r in range(self.taps.rows)
+            ]
+            if self.taps.narrow:
+                self.columns(lines, results, weights, bias, self.const(0), True)
+            else:
+                self.row(lines, results, weights, bias)
+
+    def row(
+        self,
+        lines: dict[int, Value],
+        results: list[Value],
+        weights: list[list[Value]],
+        bias: Value,
+    ) -> None:
+        """All columns of a block of rows."""
+        e, out_w = self.e, self.e.word("out_w")
+        with (
+            e.loop(0, out_w, self.lanes) as column,
+            self.b.if_else(self.is_inner(column.index)) as (inner, edge),
+        ):
+            with inner:
+                self.columns(lines, results, weights, bias, column.index, False)
+            with edge:
+                self.mask(column.index)
+                self.columns(lines, results, weights, bias, column.index, True)
+
+    def is_inner(self, column: Value) -> Value:
+        """Whether a vector of results from `column` on is whole and needs no column but the
+        image's."""
+        e, b, (_, step) = self.e, self.b, self.taps.step
+        left = b.sub(self.times(column, step), e.word("pad_w"))
+        reach = (self.lanes - 1) * step + (self.taps.taps[1] - 1) * self.taps.gap[1] + step
+        ends = b.icmp_signed("<=", b.add(left, self.const(reach)), e.word("in_w"))
+        whole = b.icmp_signed("<=", b.add(column, self.const(self.lanes)), e.word("out_w"))
+        return b.and_(b.and_(b.icmp_signed(">=", left, self.const(0)), whole), ends)
+
+    def mask(self, column: Value) -> None:
+        """Make the masks for results from `column` on."""
+        e, b, (_, step) = self.e, self.b, self.taps.step
+        left = b.sub(self.times(column, step), e.word("pad_w"))
+        shifts = {c * self.taps.gap[1] for c in range(self.taps.taps[1])}
+        if step == 2:
+            shifts = {(s & ~1) + half for s in shifts for half in (0, self.lanes)}
+        self.masks = {
+            s: self.between(b.add(left, self.const(s)), e.word("in_w")) for s in sorted(shifts)
+        }
+        self.free = e.mask_below(b.sub(e.word("out_w"), column), self.lanes)
+
+    def columns(
+        self,
+        lines: dict[int, Value],
+        results: list[Value],
+        weights: list[list[Value]],
+        bias: Value,
+        column: Value,
+        masked: bool,
+    ) -> None:
+        """A vector of columns of every row of results, all whose taps pass by row of the image."""
+        e, b = self.e, self.b
+        left = b.sub(self.times(column, self.taps.step[1]), e.word("pad_w"))
+        sums = [bias] * self.taps.rows
+        for i, users in self.taps.needed().items():
+            loaded: dict[int, Value] = {}
+            for c in range(self.taps.taps[1]):
+                value = self.load(lines[i], left, c * self.taps.gap[1], masked, loaded)
+                for row, tap in users:
+                    sums[row] = e.fma(value, weights[tap][c], sums[row])
+        for place, value in zip(results, sums, strict=True):
+            value = self.act(e, value) if self.act else value
+            place = e.offset(place, self.times(column, self.dtype.size))
+            e.store(narrow(e, value, self.dtype), place, self.free if masked else None)
+
+    def load(
+        self, line: Value, left: Value, shift: int, masked: bool, loaded: dict[int, Value]
+    ) -> Value:
+        """Elements `left` + `shift` of a row of the image and those a step apart from it. `loaded`
+        holds the vectors of this row so far, by shift."""
+        e, b, step = self.e, self.b, self.taps.step[1]
+
+        def adjacent(shift: int) -> Value:
+            if shift not in loaded:
+                place = e.offset(line, self.times(b.add(left, self.const(shift)), self.dtype.size))
+                mask = self.masks[shift] if masked else None
+                loaded[shift] = e.load(place, self.stored, mask)
+            return loaded[shift]
+
+        if step == 1:
+            value = adjacent(shift)
+        elif step == 2:
+            even = shift & ~1
+            value = self.shuffled(
+                adjacent(even),
+                adjacent(even + self.lanes),
+                range(shift & 1, 2 * self.lanes, 2),
+            )
+        else:
+            start = b.add(left, self.const(shift))
+            steps = b.mul(e.iota(I64, self.lanes), e.const(vector(I64, self.lanes), step))
+            places = b.add(e.splat(start, self.lanes), steps)
+            inside = b.icmp_unsigned("<", places, e.splat(e.word("in_w"), self.lanes))
+            offsets = b.mul(places, e.const(places.type, self.dtype.size))
+            value = e.gather(line, offsets, storage(self.dtype), inside)
+        return widen(e, value, self.dtype)
