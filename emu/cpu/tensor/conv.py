@@ -295,7 +295,10 @@ def _winograd(
     u = SCRATCH.take(-(-outputs // lane) * u_plane * TILE**2)
     kernel(
         "winograd weights f32", WEIGHTS, lambda e: WinogradWeights(e, F32).write(), parallel=True
-    )(w=weights.address, u=u, outputs=outputs, channels=channels, w_o=weights.strides[0])
+    )(
+        w=weights.address, u=u, outputs=outputs, channels=channels,
+        w_o=weights.strides[0], u_plane=u_plane,
+    )  # fmt: skip
     tiles_h, tiles_w = -(-high.out // OUT), -(-wide.out // OUT)
     unit_rows = _unit_rows(tiles_h, tiles_w, channels)
     tiles = unit_rows * tiles_w

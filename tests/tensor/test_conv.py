@@ -1,0 +1,163 @@
+"""tconv on every path, against torch in f64: which path is taken must not show in the results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from emu.cpu.tensor.attributes import Attributes
+from tests.tensor.bench import NUMPY, Array, Bench
+from tests.tensor.test_products import strided
+
+BIAS = 10
+"""The attribute block's name for tr9."""
+CONVOLVE = {
+    1: torch.nn.functional.conv1d,
+    2: torch.nn.functional.conv2d,
+    3: torch.nn.functional.conv3d,
+}
+
+
+def windows(spatial: int, **values: list[int]) -> dict[str, tuple[int, ...]]:
+    """The attribute block's fields of four elements, from lists of `spatial`."""
+    return {
+        name: tuple(v) + (0 if name.startswith("pad") else 1,) * (4 - spatial)
+        for name, v in values.items()
+    }
+
+
+def expected(x: Array, w: Array, bias: Array | None, at: Attributes) -> Array:
+    """The convolution by torch, in f64 or 64-bit integers."""
+    spatial, wide = x.ndim - 2, np.float64 if x.dtype.kind == "f" else np.int64
+    x, w = (np.ascontiguousarray(v).astype(wide) for v in (x, w))
+    pads = list(zip(at.pad_begin[:spatial], at.pad_end[:spatial], strict=True))
+    x = np.pad(x, [(0, 0), (0, 0), *pads])
+    result = CONVOLVE[spatial](
+        torch.from_numpy(x), torch.from_numpy(w), None,
+        at.stride[:spatial], 0, at.dilation[:spatial], at.groups,
+    ).numpy()  # fmt: skip
+    if bias is None:
+        return result
+    return result + bias.astype(wide).reshape(-1, *[1] * spatial)
+
+
+def error(x: Array, w: Array, bias: Array | None, at: Attributes, got: Array) -> float:
+    """The greatest error, relative to the sum of the magnitudes that make an element."""
+    wanted = expected(x, w, bias, at)
+    scale = expected(np.abs(x), np.abs(w), None if bias is None else np.abs(bias), at)
+    return float((np.abs(got - wanted) / np.maximum(scale, 1e-30)).max())
+
+
+@st.composite
+def depthwise(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Attributes]:
+    """Each output channel with one input channel."""
+    spatial, channels = draw(st.integers(1, 2)), draw(st.integers(2, 5))
+    taps, stride, dilation, begin, end = (
+        [draw(st.integers(low, high)) for _ in range(spatial)]
+        for low, high in ((1, 5), (1, 3), (1, 2), (0, 3), (0, 3))
+    )
+    extents = [draw(st.integers(1, 70)) for _ in range(spatial)]
+    for n, t, g, b, e in zip(extents, taps, dilation, begin, end, strict=True):
+        assume(n + b + e > (t - 1) * g)
+    dtype = draw(st.sampled_from(["f32", "f32", "f64", "i32", "i16"]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+
+    def numbers(*shape: int) -> Array:
+        return rng.integers(-9, 9, shape).astype(NUMPY[dtype])
+
+    x = numbers(draw(st.integers(1, 2)), channels, *extents)
+    w = numbers(channels * draw(st.integers(1, 2)), 1, *taps)
+    bias = numbers(len(w)) if draw(st.booleans()) else None
+    four = windows(spatial, stride=stride, dilation=dilation, pad_begin=begin, pad_end=end)
+    return x, w, bias, Attributes(groups=channels, bias=0 if bias is None else BIAS, **four)
+
+
+@settings(max_examples=40)
+@given(depthwise())
+def test_depthwise_convolution_is_exact_for_small_integers(
+    case: tuple[Array, Array, Array | None, Attributes],
+) -> None:
+    x, w, bias, at = case
+    wanted = expected(x, w, bias, at).astype(x.dtype)
+    dtype = next(name for name, type_ in NUMPY.items() if type_ == x.dtype)
+    got = Bench().run("tconv", wanted.shape, dtype, x, w, attributes=at, bias=bias)
+    np.testing.assert_array_equal(got, wanted)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_winograd_convolution_has_small_errors_for_every_extent(data: st.DataObject) -> None:
+    high, wide = data.draw(st.integers(9, 40)), data.draw(st.integers(9, 90))
+    channels, outputs = (data.draw(st.sampled_from([16, 19, 33])) for _ in range(2))
+    pads = windows(2, pad_begin=[data.draw(st.integers(0, 2)) for _ in range(2)],
+                   pad_end=[data.draw(st.integers(0, 2)) for _ in range(2)])  # fmt: skip
+    rng = np.random.default_rng(high)
+    x = rng.standard_normal((1, channels, high, wide)).astype(np.float32)
+    w = rng.standard_normal((outputs, channels, 3, 3)).astype(np.float32)
+    bias = rng.standard_normal(outputs).astype(np.float32)
+    at = Attributes(bias=BIAS, **pads)
+    wanted = expected(x, w, bias, at)
+    got = Bench().run("tconv", wanted.shape, "f32", x, w, attributes=at, bias=bias)
+    assert np.abs(got - wanted).max() <= 5e-6 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("spoiler", [np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("where", ["image", "weights"])
+def test_what_is_not_finite_stays_where_it_belongs(spoiler: float, where: str) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((1, 16, 30, 30)).astype(np.float32)
+    w = rng.standard_normal((32, 16, 3, 3)).astype(np.float32)
+    (x if where == "image" else w)[0, 3, 1, 2] = spoiler
+    at = Attributes(**windows(2, pad_begin=[1, 1], pad_end=[1, 1]))
+    with np.errstate(over="ignore"):
+        wanted = expected(x, w, None, at).astype(np.float32)
+    got = Bench().run("tconv", wanted.shape, "f32", x, w, attributes=at)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_operands_may_have_any_strides_and_types(data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(["f32", "f64", "f16", "i32", "u8", "i64"]))
+    groups, outputs = data.draw(st.sampled_from([1, 2, 3])), data.draw(st.sampled_from([1, 4, 9]))
+    taps, step = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2))
+    x = data.draw(strided((1, groups * 3, 9, 10), dtype))
+    w = data.draw(strided((groups * outputs, 3, taps, taps), dtype))
+    if x.dtype.kind == "f":
+        assume(np.isfinite(x).all() and np.isfinite(w).all())
+    at = Attributes(groups=groups, **windows(2, stride=[step, step]))
+    if x.dtype.kind == "f":
+        wanted = expected(x, w, None, at)
+        assume(np.abs(wanted).max() < np.finfo(x.dtype).max)
+    else:
+        with np.errstate(over="ignore"):
+            wanted = expected(x, w, None, at).astype(x.dtype)
+    got = Bench().run("tconv", wanted.shape, dtype, x, w, attributes=at)
+    if x.dtype.kind != "f":
+        np.testing.assert_array_equal(got, wanted)
+    else:
+        rounding = {"f32": 2.0**-20, "f64": 2.0**-49, "f16": 2.0**-10}[dtype]
+        scale = expected(np.abs(x), np.abs(w), None, at)
+        assert (np.abs(got - wanted) <= rounding * scale + 1e-7 * (dtype == "f16")).all()
+
+
+@pytest.mark.parametrize("code", [1, 2, 4, 5, 8])
+@pytest.mark.parametrize("groups", [1, 24])
+def test_activations_are_applied_on_every_path(code: int, groups: int) -> None:
+    rng = np.random.default_rng(code)
+    x = rng.standard_normal((1, 24, 20, 33)).astype(np.float32)
+    w = rng.standard_normal((24, 24 // groups, 3, 3)).astype(np.float32)
+    at = Attributes(groups=groups, activation=code, alpha=0.25, beta=1.5)
+    y = expected(x, w, None, at)
+    wanted = {
+        1: np.maximum(y, 0),
+        2: 1 / (1 + np.exp(-y)),
+        4: np.where(y < 0, 0.25 * y, y),
+        5: np.clip(y, 0.25, 1.5),
+        8: y * np.clip(y / 6 + 0.5, 0, 1),
+    }[code]
+    got = Bench().run("tconv", wanted.shape, "f32", x, w, attributes=at)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-3)
