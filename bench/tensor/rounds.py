@@ -1,7 +1,7 @@
 """Timing of several engines that take turns, on a host whose clock changes and that others use.
 
 All runners of a row are timed in *rounds*: in each, every one has one turn, in an order that
-rotates. A turn is a few batches of calls, about a millisecond each, and its time is that of the
+rotates. A turn is a few batches of calls, about two milliseconds each, and its time is that of the
 fastest batch, a call: what disturbs a batch only ever adds to it. What slows the host for longer
 than a round slows all engines alike, so **ratios are taken within a round, and the median of the
 rounds' ratios is reported**; the time reported is the median of the rounds' times.
@@ -20,7 +20,7 @@ from typing import Protocol
 Clock = Callable[[], float]
 """Gives seconds since some moment."""
 
-_BATCH_SECONDS = 1e-3
+_BATCH_SECONDS = 2e-3
 _BATCHES = 3
 _LONG = 5e-3
 """Seconds from which a call is long enough to be a turn by itself, and to need no warming."""
