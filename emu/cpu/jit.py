@@ -53,8 +53,13 @@ class Code:
         return address
 
 
-def compile_cached(key: str, build: Callable[[], Printable], *, opt: int = 3) -> Code:
+def compile_cached(
+    key: str, build: Callable[[], Printable], *, opt: int = 3, passes: bool = True
+) -> Code:
     """The module that `build` makes, optimised at level `opt` for this host and loaded.
+
+    Without `passes` only the code generator optimises, which takes half the time: for a module that
+    has nothing in it that LLVM's passes would remove or move.
 
     `key` must differ whenever `build` would make another module: name the purpose, and include
     `source_key` of the code that `build` is made of. Its first word begins the file's name.
@@ -63,18 +68,19 @@ def compile_cached(key: str, build: Callable[[], Printable], *, opt: int = 3) ->
     stored = _read(path)
     if stored is not None:
         return Code(stored)
-    object_code = compile_object(str(build()), opt=opt)
+    object_code = compile_object(str(build()), opt=opt, passes=passes)
     _write(path, object_code)
     return Code(object_code)
 
 
-def compile_object(text: str, *, opt: int = 3) -> bytes:
+def compile_object(text: str, *, opt: int = 3, passes: bool = True) -> bytes:
     """Optimise LLVM assembly for this host and give the object file, without the cache."""
     machine = _target_machine(opt)
     module = llvm.parse_assembly(text)
     module.verify()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(opt))
-    builder.getModulePassManager().run(module, builder)
+    if passes:
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(opt))
+        builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))
 
 

@@ -108,7 +108,7 @@ def _run(p: Product, attributes: Attributes, accumulate: bool) -> None:
     words = _words(p, form)
     words["accumulate"] = int(accumulate)
     words |= {"alpha": float(attributes.alpha), "beta": float(attributes.beta)}
-    run = kernel(form.name, WORDS, lambda e: Writer(e, form).write(), parallel=True)
+    run = kernel(form.name, WORDS, lambda e: Writer(e, form).write(), parallel=True, lean=True)
     run(**words)
 
 

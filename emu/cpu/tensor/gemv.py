@@ -1,4 +1,4 @@
-"""tmatmul for a few rows: inner products along adjacent elements (`dot.py`), never packing.
+"""tmatmul for a few rows: inner products along adjacent elements (`inner.py`), never packing.
 
 Columns are taken one vector of results at a time. The sums of such a strip, for all rows, are kept
 in scratch memory until it is complete; then the epilogue finishes it row by row. Threads divide the
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import dense, dense_strides
-from emu.cpu.tensor.dot import Dots, dots_for, write_dots
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, vector
 from emu.cpu.tensor.epilogue import Epilogue, bias_layout, lanes, sum_size, sum_type
+from emu.cpu.tensor.inner import Dots, dots_for, write_dots
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 from emu.cpu.tensor.product import (
     BY_BATCH,
@@ -76,7 +76,7 @@ def run_dots(p: Product, attributes: Attributes) -> None:
     words |= {"row_tiles": tiles, "tall": m - tiles * (dots.rows - 1)}
     words |= {"split": BY_BATCH if math.prod(p.batch) >= THREADS_MAX else BY_COLUMNS}
     words |= {"alpha": float(attributes.alpha), "beta": float(attributes.beta)}
-    run = kernel(form.name, _WORDS, lambda e: _Writer(e, form).write(), parallel=True)
+    run = kernel(form.name, _WORDS, lambda e: _Writer(e, form).write(), parallel=True, lean=True)
     run(**words)
 
 

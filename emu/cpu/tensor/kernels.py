@@ -30,7 +30,7 @@ class Kernel:
     """A compiled kernel and the names of its parameters."""
 
     def __init__(
-        self, name: str, block: Block, write: Callable[[Emitter], None], parallel: bool
+        self, name: str, block: Block, write: Callable[[Emitter], None], parallel: bool, lean: bool
     ) -> None:
         def build() -> str:
             emitter = Emitter(block)
@@ -38,7 +38,8 @@ class Kernel:
             return emitter.finish()
 
         self._block, self._parallel = block, parallel
-        self._code = compile_cached(f"tensor {name} {source_key('emu.cpu.tensor')}", build, opt=1)
+        key = f"tensor {name} {source_key('emu.cpu.tensor')}"
+        self._code = compile_cached(key, build, opt=1, passes=not lean)
         self.address = self._code.address("kernel")
         self._call = _PROTOTYPE(self.address)
 
@@ -76,14 +77,16 @@ _kernels: dict[str, Kernel] = {}
 
 
 def kernel(
-    name: str, block: Block, write: Callable[[Emitter], None], *, parallel: bool = False
-) -> Kernel:
+    name: str, block: Block, write: Callable[[Emitter], None], *,
+    parallel: bool = False, lean: bool = False,
+) -> Kernel:  # fmt: skip
     """The kernel of this name; `write` emits its body if nobody has compiled it yet.
 
     `parallel` says that the body divides its work by `part` and `parts`, each element of the result
-    being computed alike whatever their number.
+    being computed alike whatever their number; `lean` that it has nothing invariant inside of loops
+    that matter, so that LLVM's passes can be left out: half the time to compile.
     """
     found = _kernels.get(name)
     if found is None:
-        found = _kernels[name] = Kernel(name, block, write, parallel)
+        found = _kernels[name] = Kernel(name, block, write, parallel, lean)
     return found
