@@ -113,20 +113,29 @@ def _run(p: Product, attributes: Attributes, accumulate: bool) -> None:
 
 
 def _shape(dtype: DType, m: int, n: int) -> tuple[int, int]:
-    """Height and vectors of the tile that covers m by n best.
-
-    A tile costs what limits a step of the inner dimension: multiplications, loads, or the latency
-    of one multiplication, and something for beginning and storing it.
-    """
+    """Height and vectors of the tile that covers m by n best."""
     across = -(-n // lanes(dtype))
     best = (math.inf, 1, 1)
     for most in range(1, target()[1] // 2 + 1):
-        vectors = -(-across // -(-across // most))
-        height = -(-m // -(-m // most_rows(vectors)))
-        tiles = -(-m // height) * -(-across // vectors)
-        waits = max(height * vectors, height + vectors, _LATENCY)
-        best = min(best, (tiles * (waits + height / 8 + vectors / 2 + 2), height, vectors))
+        columns = _cut(across, most)
+        rows = _cut(m, most_rows(max(columns)))
+        cost = sum(i * j * _cost(h, v) for h, i in rows.items() for v, j in columns.items())
+        best = min(best, (cost, max(rows), max(columns)))
     return best[1], best[2]
+
+
+def _cut(total: int, most: int) -> dict[int, int]:
+    """How many pieces of which size, at most two that differ by one, `total` is cut into."""
+    pieces = -(-total // most)
+    size, larger = divmod(total, pieces)
+    return {size + 1: larger, size: pieces - larger} if larger else {size: pieces}
+
+
+def _cost(rows: int, vectors: int) -> float:
+    """Of one step of a tile, in multiplications: what limits it of multiplications, loads and the
+    latency of one multiplication, and something for beginning and storing the tile."""
+    step = max(rows * vectors, 1.25 * (rows + vectors), _LATENCY)
+    return step + rows / 4 + vectors / 2 + 2
 
 
 def _form(p: Product, activation: int) -> Form:

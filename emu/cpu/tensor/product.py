@@ -159,11 +159,13 @@ def smaller(e: Emitter, x: Value, y: Value) -> Value:
 
 def share(e: Emitter, count: Value, split: int) -> tuple[Value, Value]:
     """The part's range of `count` things, all of them if something else is divided."""
-    b = e.b
+    b, one = e.b, e.const(I64, 1)
     mine = b.icmp_signed("==", e.word("split"), e.const(I64, split))
-    low = b.sdiv(b.mul(count, e.part), e.parts)
-    high = b.sdiv(b.mul(count, b.add(e.part, e.const(I64, 1))), e.parts)
-    return b.select(mine, low, e.const(I64, 0)), b.select(mine, high, count)
+    several = b.icmp_signed(">", e.parts, one)
+    with e.branch(b.and_(mine, several), [e.const(I64, 0), count]) as divided:
+        low = b.sdiv(b.mul(count, e.part), e.parts)
+        divided.next(low, b.sdiv(b.mul(count, b.add(e.part, one)), e.parts))
+    return divided.values[0], divided.values[1]
 
 
 @dataclass(frozen=True)
