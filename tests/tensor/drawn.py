@@ -203,7 +203,10 @@ def _fill(case: Case, rng: random.Random) -> bool:
             if count and not all(reach):
                 return False
             ranges = [reach[i % len(reach)] for i in range(count)]
-            elements: list[Number] = [rng.randrange(-n, n) for n in ranges]
+            elements: list[Number] = [
+                rng.randint(0, n) if operand.type == "count" else rng.randrange(-n, n)
+                for n in ranges
+            ]
         else:
             elements = [_element(dtype, rng) for _ in range(count)]
         case.sources[operand.name] = Array(dtype, dims, elements)

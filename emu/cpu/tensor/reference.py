@@ -18,22 +18,18 @@ meaning says itself what padding is.
 
 from __future__ import annotations
 
-import math
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 
-from emu.cpu.tensor import expr
-from emu.cpu.tensor.descriptor import BF16, F16, F64, DType
-from emu.cpu.tensor.semantics import ACTIVATIONS
-from emu.isa.xaitensor import TENSORS, Declaration
-from emu.isa.xaitensor.notation import Code, Scope, Value, divide, read, statements
-from emu.isa.xaitensor.rules import RULES, Extents
+from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.vocabulary import CONSTANTS, FUNCTIONS, RESULT, Number, converted
+from emu.isa.xaitensor import Declaration
+from emu.isa.xaitensor.notation import Code, Scope, Value, read, statements
+from emu.isa.xaitensor.rules import Extents
 from emu.isa.xaitensor.signature import Operand
 
-Number = int | float | bool
-CONSTANTS = {"pi": math.pi, "inf": math.inf, "nan": math.nan}
 Indices = tuple[tuple[str, bool], ...]
 
 
@@ -45,16 +41,20 @@ class Array:
     dims: Extents
     elements: Sequence[Number]
 
-    def at(self, index: Extents, *, stretched: bool) -> Number:
-        """The element at an index; of a `stretched` array, by NumPy's rule of broadcasting."""
+    def at(self, index: Extents, *, stretched: bool) -> Value:
+        """The element at an index; of a `stretched` array, by NumPy's rule of broadcasting. An
+        index of one less gives the elements along the last dimension."""
         if stretched:
             own = index[len(index) - len(self.dims) :]
             index = tuple(0 if n == 1 else i for i, n in zip(own, self.dims, strict=True))
         place = 0
-        for i, n in zip(index, self.dims, strict=True):
+        for i, n in zip(index, self.dims, strict=False):
             if not 0 <= i < n:
                 raise IndexError(f"the element {index} of {self.dims} does not exist")
             place = place * n + i
+        if len(index) < len(self.dims):
+            last = prod(self.dims[len(index) :])
+            return tuple(self.elements[place * last : (place + 1) * last])
         return self.elements[place]
 
 
@@ -63,7 +63,6 @@ class _Meaning:
     """What the scopes of one evaluation share."""
 
     arrays: Mapping[str, Array | None]
-    result: DType
     stretched: frozenset[str]
     abbreviations: dict[str, Code] = field(default_factory=dict)
     tables: dict[str, tuple[Indices, Code]] = field(default_factory=dict)
@@ -124,8 +123,8 @@ def evaluate(
     stretched = frozenset(
         o.name for o in declaration.operands if any(d.kind in ("join", "stretch") for d in o.dims)
     )
-    known = {**CONSTANTS, **dict.fromkeys(arrays), **scope.names}
-    names = _Names(known, _Meaning(arrays, results[0], stretched))
+    known = {**CONSTANTS, RESULT: results[0], **dict.fromkeys(arrays), **scope.names}
+    names = _Names(known, _Meaning(arrays, stretched))
     cells = (
         _one_element(declaration, names) if declaration.elementwise else _lines(declaration, names)
     )
@@ -182,147 +181,3 @@ def _lengths(result: Operand, indices: Indices, names: _Names) -> list[int]:
     for dim, (_, starred) in zip(result.dims, indices, strict=True):
         lengths.append(len(read(dim.text)(names)) if starred else 1)
     return lengths
-
-
-# functions
-
-
-def _least(choose: Callable[[Sequence[Number]], Number], none: float) -> Callable[..., Number]:
-    """The least or greatest of arguments, or of all values of a generator; NaN if one is."""
-
-    def chosen(_: Scope, *values: Value) -> Number:
-        numbers = list(values[0]) if isinstance(values[0], Iterator) else values
-        if any(v != v for v in numbers):
-            return math.nan
-        return choose(numbers) if numbers else none
-
-    return chosen
-
-
-def _position(better: Callable[[Number, Number], bool]) -> Callable[..., int]:
-    """Where the first value stands that no other is better than; a NaN is better than all."""
-
-    def found(_: Scope, values: Iterator[Number]) -> int:
-        best, place = None, 0
-        for i, value in enumerate(values):
-            if best is None or (best == best and (value != value or better(value, best))):
-                best, place = value, i
-        return place
-
-    return found
-
-
-def _sum(_: Scope, values: Iterator[Number]) -> Number:
-    """The sum, exact before it is rounded; of nothing, 0.0, which divided by 0 is NaN."""
-    numbers = list(values)
-    if numbers and all(isinstance(v, int) for v in numbers):
-        return sum(numbers)
-    return math.fsum(numbers) if all(map(math.isfinite, numbers)) else sum(map(float, numbers))
-
-
-def _modulo(x: Number, y: Number) -> Number:
-    return (x % y if y else x) if isinstance(x, int) else _SCALARS["mod"](x, y)
-
-
-def _power(x: Number, y: Number) -> Number:
-    if not isinstance(x, int) or not isinstance(y, int):
-        return _SCALARS["pow"](x, y)
-    return x**y if y >= 0 else divide(1, x**-y) if x else 0
-
-
-def _bits(logical: str, operation: Callable[[int, int], int]) -> Callable[..., Number]:
-    def apply(_: Scope, x: Number, y: Number) -> Number:
-        return bool(_SCALARS[logical](x, y)) if isinstance(x, bool) else operation(x, y)  # type: ignore[arg-type]
-
-    return apply
-
-
-def _activated(at: Scope, value: Number) -> Number:
-    """The activation that the attribute block asks for, as the instruction for it means it; of an
-    integer, after it has wrapped."""
-    mnemonic = ACTIVATIONS[at["activation"]]
-    if mnemonic is None:
-        return value
-    if isinstance(value, int):
-        assert isinstance(at, _Names)
-        value = converted(value, at.meaning.result)
-    return read(TENSORS[mnemonic].means)(at.bind("x", value))  # type: ignore[no-any-return]
-
-
-def _scalar(op: str, count: int) -> Callable[..., Number]:
-    expression = expr.call(op, *map(expr.arg, range(count)))
-    return lambda *values: expr.evaluate(expression, values)
-
-
-def _unscoped(function: Callable[..., Number]) -> Callable[..., Number]:
-    return lambda _, *values: function(*values)
-
-
-_SCALARS = {op: _scalar(op, count) for op, count in expr.OPS.items() if count}
-"""The vocabulary of elementwise expressions, in double precision."""
-
-FUNCTIONS: dict[str, Callable[..., Value]] = {
-    **{op: _unscoped(function) for op, function in _SCALARS.items()},
-    **RULES,
-    "sum": _sum,
-    "max": _least(max, -math.inf),
-    "min": _least(min, math.inf),
-    "argmax": _position(lambda x, y: x > y),
-    "argmin": _position(lambda x, y: x < y),
-    "count": lambda _, values: sum(1 for _ in values),
-    "any": lambda _, values: any(values),
-    "all": lambda _, values: all(values),
-    "sorted": lambda _, values: tuple(sorted(values)),
-    "mod": lambda _, x, y: _modulo(x, y),
-    "pow": lambda _, x, y: _power(x, y),
-    "bitand": _bits("and", lambda x, y: x & y),
-    "bitor": _bits("or", lambda x, y: x | y),
-    "bitxor": _bits("xor", lambda x, y: x ^ y),
-    "bitnot": lambda _, x: not x if isinstance(x, bool) else ~x,
-    "wrap": lambda _, index, extent: index + extent if index < 0 else index,
-    "has": lambda _, operand: operand is not None,
-    "act": _activated,
-}
-"""What a meaning may call."""
-
-
-# elements
-
-
-def converted(value: Number, dtype: DType) -> Number:
-    """A value as an element of a type: floats are rounded to nearest even; integers wrap, and
-    saturate where a float becomes one."""
-    if dtype.kind == "bool":
-        return value != 0
-    if dtype.kind == "float":
-        return _rounded(float(value), dtype)
-    least = -(1 << dtype.size * 8 - 1) if dtype.signed else 0
-    size = 1 << dtype.size * 8
-    if isinstance(value, float):
-        if math.isnan(value):
-            return 0
-        value = min(max(value, least), least + size - 1)
-    return (int(value) - least) % size + least
-
-
-def _rounded(value: float, dtype: DType) -> float:
-    """Half precision goes through f32, as the type of arithmetic."""
-    if dtype is F64:
-        return value
-    single = _packed("f", value)
-    if dtype is F16:
-        return _packed("e", single)
-    if dtype is BF16 and math.isfinite(single):
-        bits: int = struct.unpack("<I", struct.pack("<f", single))[0]
-        bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF_0000
-        rounded: float = struct.unpack("<f", struct.pack("<I", bits))[0]
-        return rounded
-    return single
-
-
-def _packed(form: str, value: float) -> float:
-    try:
-        nearest: float = struct.unpack(f"<{form}", struct.pack(f"<{form}", value))[0]
-    except OverflowError:
-        return math.copysign(math.inf, value)
-    return nearest

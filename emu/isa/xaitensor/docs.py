@@ -15,8 +15,9 @@ _FORM = """### How tensor instructions are described
 `x: T[*a, n@axis, *c] -> d: T[*a, n, *c]` names the operands: before the arrow the sources, ts1 and
 ts2, then operands that the attribute block names (with `?`: may be left out); behind it td, then
 further results. Before the brackets stands the element type: a name or several, a set (`any`,
-`number`, `float`, `int`, `logic`: integers and bool, `index`: i32 and i64, with what it counts in)
-or a variable, the same type wherever it stands. In the brackets stand the extents: `n` is the same
+`number`, `float`, `int`, `logic`: integers and bool, `index` and `count`: i32 and i64, with what
+they count in, `index` from both ends) or a variable, the same type wherever it stands. In the
+brackets stand the extents: `n` is the same
 wherever it stands, `*a` any number of them, `n@axis` the one that the attribute `axis` names; `~*s`
 takes part in NumPy's broadcast, whose outcome is `s`; `~d` stretches to the extents of `d`; all
 else is arithmetic.

@@ -24,7 +24,7 @@ tensor(
     "tgather_elements", WIDE, 9,
     "x: T[*a, n@axis, *c], y: index(n)[*i] -> d: T[*i]", T="any", defaults={"axis": 0},
     requires={"covers(a, c, i)": "y"},
-    means="d[*p, j, *q] = x[*p, wrap(y[*p, j, *q], n), *q]",
+    means="d[*k] = x[*k[:len(a)], wrap(y[*k], n), *k[len(a) + 1:]]",
     traffic="d d y",
     doc="Gather elements along an axis, each by its own index. The indices have the rank of ts1, "
     "and no more elements than it along the other axes.",
@@ -33,7 +33,8 @@ tensor(
     "tgather_nd", WIDE, 10,
     "x: T[*s], y: index(s[count:])[*i] -> d: T[*picked(s, i, count)]", T="any",
     requires={"picks(s, i, count)": "y"},
-    means="d[*b, *k, *q] = x[*b, *wrap(y[*b, *k], s[count:]), *q]",
+    means="""at = wrap(y[*k[:len(i) - 1]], s[count:])
+    d[*k] = x[*k[:count], *at, *k[len(i) - 1:]]""",
     traffic="d d y",
     doc="Gather slices by coordinates, which the last dimension of ts2 holds. The first `count` "
     "dimensions of ts1 and ts2 are common to both.",
@@ -51,8 +52,8 @@ tensor(
     "tscatter", WIDE, 11,
     "x: T[*a, n@axis, *c], y: index(n)[*i], u: T[*a, *i, *c] -> d: T[*a, n, *c]",
     T="any", modes=_UPDATE, defaults={"axis": 0}, work="prod(u)",
-    means="""all = list(u[*p, *k, *q] for k in i if wrap(y[*k], n) == j)
-    d[*p, j, *q] = updated(x[*p, j, *q], all)""",
+    means="""news = list(u[*p, *k, *q] for k in i if wrap(y[*k], n) == j)
+    d[*p, j, *q] = updated(x[*p, j, *q], news)""",
     doc=f"Copy ts1, its slices along an axis at the indices in ts2 updated by those of e0. "
     f"{_UPDATED}",
 )  # fmt: skip
@@ -61,8 +62,9 @@ tensor(
     "x: T[*a, n@axis, *c], y: index(n)[*i], u: T[*i] -> d: T[*a, n, *c]",
     T="any", modes=_UPDATE, defaults={"axis": 0}, requires={"covers(a, c, i)": "y"},
     work="prod(u)",
-    means="""all = list(u[*k] for k in i if place(k, wrap(y[*k], n)) == (*p, j, *q))
-    d[*p, j, *q] = updated(x[*p, j, *q], all)""",
+    means="""at = (*k[:len(a)], wrap(y[*k], n), *k[len(a) + 1:])
+    news = list(u[*k] for k in i if at == (*p, j, *q))
+    d[*p, j, *q] = updated(x[*p, j, *q], news)""",
     doc="Copy ts1, updated by each element of e0 at the place where its index along the axis is "
     f"that in ts2. {_UPDATED}",
 )  # fmt: skip
@@ -70,14 +72,16 @@ tensor(
     "tscatter_nd", WIDE, 13,
     "x: T[*s], y: index(s)[*i], u: T[*picked(s, i, 0)] -> d: T[*s]",
     T="any", modes=_UPDATE, requires={"picks(s, i, 0)": "y"}, work="prod(u)",
-    means="""all = list(u[*k, *q] for k in i[:-1] if wrap(y[*k], s) == p)
-    d[*p, *q] = updated(x[*p, *q], all)""",
+    means="""m = i[-1]
+    news = list(u[*k, *e[m:]] for k in i[:-1] if wrap(y[*k], s) == e[:m])
+    d[*e] = updated(x[*e], news)""",
     doc="Copy ts1, its slices behind the coordinates that the last dimension of ts2 holds updated "
     f"by those of e0. {_UPDATED}",
 )  # fmt: skip
 tensor(
     "treverse_sequence", WIDE, 14,
-    "x: T[m, n, *c], y: i32|i64[b] -> d: T[m, n, *c]", T="any", defaults={"axis": 0},
+    "x: T[m, n, *c], y: count(n if axis else m)[b] -> d: T[m, n, *c]", T="any",
+    defaults={"axis": 0},
     requires={"axis in (0, 1)": "at", "b == (m if axis else n)": "y"},
     means="""at = (i, y[i] - 1 - j if j < y[i] else j) if axis else (
         y[j] - 1 - i if i < y[j] else i, j)
@@ -89,8 +93,9 @@ tensor(
 tensor(
     "tpad", ALONG, 64,
     "x: T[*s], value?: T[] -> d: T[*padded(s)]", T="any", modes="constant reflect edge wrap",
-    means="""at = inside(i - before(s), s)
-    d[*i] = x[*at] if at in s else value + alpha""",
+    means="""at = i - before(s)
+    filler = value[()] if has(value) else alpha
+    d[*i] = x[*at] if at in s else filler if mode == constant else x[*folded_back(at, s)]""",
     doc="Pad with a constant (e0, or else alpha), with the reflection of the tensor about its "
     "edge, with the edge, or with the other end. The k-th dimension of `axes` (0: all, at most "
     "four) gets pad_begin[k] elements before it and pad_end[k] behind; a negative number takes "
@@ -100,8 +105,9 @@ tensor(
     "tonehot", ALONG, 67,
     "x: index[*s], values?: T[2] -> d: T[*widened(s, count)]", T="any",
     defaults={"alpha": 0.0, "beta": 1.0},
-    means="""hot = x[*p, *q] == j or x[*p, *q] + count == j
-    d[*p, j, *q] = (values[1] + beta if hot else values[0] + alpha)""",
+    means="""at = axis if axis >= 0 else axis + len(s) + 1
+    hot = wrap(x[*k[:at], *k[at + 1:]], count) == k[at]
+    d[*k] = (values[hot] if has(values) else beta if hot else alpha)""",
     doc="One-hot vectors of `count` elements along a new axis: alpha everywhere but beta where the "
     "coordinate is the index, or the two elements of e0. An index out of range is nowhere.",
 )  # fmt: skip

@@ -60,10 +60,30 @@ def padded(at: Scope, extents: Extents) -> Extents:
     return tuple(result)
 
 
+def before(at: Scope, extents: Extents) -> Extents:
+    """Elements added before the first, by dimension."""
+    return pads(at, len(extents))[0]
+
+
+def folded_back(at: Scope, index: Extents, extents: Extents) -> Extents:
+    """The element that an index outside the extents repeats: the one at the edge, the mirrored
+    one, or the one as far from the other end."""
+    found = []
+    for i, n in zip(index, extents, strict=True):
+        if at["mode"] == at["reflect"]:
+            i %= max(2 * n - 2, 1)
+            i = min(i, 2 * n - 2 - i)
+        found.append(min(max(i, 0), n - 1) if at["mode"] != at["wrap"] else i % n)
+    return tuple(found)
+
+
 def widened(at: Scope, extents: Extents, count: int) -> Extents:
     """The extents with one more at the axis, which counts in the result."""
     axis = normal_axis(at["axis"], len(extents) + 1)
     return (*extents[:axis], count, *extents[axis:])
 
 
-RULES.update(covers=covers, picks=picks, picked=picked, padded=padded, widened=widened)
+RULES.update(
+    covers=covers, picks=picks, picked=picked, padded=padded, before=before,
+    folded_back=folded_back, widened=widened,
+)  # fmt: skip

@@ -8,7 +8,7 @@ attribute block names. Behind it the results: td, then further extra operands, w
 
 A type is a set (`SETS`), names of types joined by `|`, or a variable T, U, V: one type wherever it
 stands, out of a set. `index(n)` is an index into an extent n, from -n to n - 1; `index(s)`, with
-several extents, has the coordinates in its last dimension.
+several extents, has the coordinates in its last dimension. `count(n)` is a number from 0 to n.
 
 Extents: `n` is bound where it stands first and must be equal elsewhere; `*t` is any number of them
 (`*t:1..3`: 1 to 3; `*k:t`: as many as t); `n@axis` is the one that the attribute `axis` names;
@@ -31,7 +31,7 @@ KINDS = {
     "int": ("int",), "logic": ("int", "bool"),
 }  # fmt: skip
 """Sets of element types by kind."""
-SETS = {"index": ("i32", "i64")}
+SETS = {"index": ("i32", "i64"), "count": ("i32", "i64")}
 """Sets of element types by name."""
 VARIABLES = ("T", "U", "V")
 
