@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,17 @@ class Bench:
             operands.append(self.block(attributes))
         execute(self, mnemonic, *operands)
 
+    def name_extras(
+        self, attributes: Attributes, extras: Sequence[Array | Descriptor | None]
+    ) -> Attributes:
+        """Put extra operands into tr9 and up; the attributes that name them."""
+        numbers = [0] * (1 + len(attributes.extras))
+        for at, extra in enumerate(extras):
+            if extra is not None:
+                self.tr[9 + at] = extra if isinstance(extra, Descriptor) else self.place(extra)
+                numbers[at] = 9 + at + 1
+        return replace(attributes, bias=numbers[0], extras=tuple(numbers[1:]))
+
     def run(
         self,
         mnemonic: str,
@@ -155,8 +167,12 @@ class Bench:
         *sources: Array | Descriptor,
         attributes: Attributes | None = None,
         bias: Array | None = None,
+        extras: Sequence[Array | Descriptor | None] = (),
     ) -> Array:
-        """Place the sources, execute, and give the destination's elements."""
+        """Place the sources, execute, and give the destination's elements. `extras` are the extra
+        operands that the attribute block names, in tr9 and up; None is left out."""
+        if extras:
+            attributes = self.name_extras(attributes or Attributes(), extras)
         placed = [s if isinstance(s, Descriptor) else self.place(s) for s in sources]
         target = self.empty(shape, dtype)
         self.execute(

@@ -12,6 +12,7 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
 from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
+    attention,
     batch_norm,
     conv,
     cumulative,

@@ -14,6 +14,7 @@ its class, and a schedule in `emu/cpu/tensor` bound to its mnemonic.
 """
 
 from emu.isa.xaitensor import (
+    attention,
     axes,
     descriptors,  # the first in the table and in the documentation
     elementwise,
@@ -24,7 +25,7 @@ from emu.isa.xaitensor import (
 )
 from emu.isa.xaitensor.declare import TENSORS, Declaration
 
-FAMILIES = (elementwise, products, windows, axes, norms, moving)
+FAMILIES = (elementwise, products, windows, axes, norms, moving, attention)
 """The files of declarations, in the order of the documentation."""
 
 __all__ = ["FAMILIES", "TENSORS", "Declaration", "descriptors"]
