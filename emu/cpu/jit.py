@@ -17,7 +17,7 @@ import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -54,17 +54,17 @@ class Code:
 
 
 def compile_cached(
-    key: str, build: Callable[[], Printable], *, opt: int = 3, passes: bool = True
+    key: str, build: Callable[[], Printable], *, opt: int = 3, passes: Sequence[str] | None = None
 ) -> Code:
     """The module that `build` makes, optimised at level `opt` for this host and loaded.
 
-    Without `passes` only the code generator optimises, which takes half the time: for a module that
-    has nothing in it that LLVM's passes would remove or move.
+    `passes` are the names of LLVM's that run in place of the level's, perhaps none: a module that
+    has little in it to remove or to move then takes half the time.
 
     `key` must differ whenever `build` would make another module: name the purpose, and include
     `source_key` of the code that `build` is made of. Its first word begins the file's name.
     """
-    path = cache_directory() / _file_name(key, opt)
+    path = cache_directory() / _file_name(" ".join([key, *(passes or ())]), opt)
     stored = _read(path)
     if stored is not None:
         return Code(stored)
@@ -73,14 +73,18 @@ def compile_cached(
     return Code(object_code)
 
 
-def compile_object(text: str, *, opt: int = 3, passes: bool = True) -> bytes:
+def compile_object(text: str, *, opt: int = 3, passes: Sequence[str] | None = None) -> bytes:
     """Optimise LLVM assembly for this host and give the object file, without the cache."""
     machine = _target_machine(opt)
     module = llvm.parse_assembly(text)
     module.verify()
-    if passes:
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(opt))
-        builder.getModulePassManager().run(module, builder)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(opt))
+    manager = builder.getModulePassManager()
+    if passes is not None:
+        manager = llvm.create_new_module_pass_manager()
+        for name in passes:
+            getattr(manager, f"add_{name}_pass")()
+    manager.run(module, builder)
     return bytes(machine.emit_object(module))
 
 
