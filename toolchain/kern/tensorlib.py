@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache, cached_property
 
 from emu.isa.xaitensor import TENSORS, Declaration
@@ -34,6 +34,7 @@ _RULES = {"windows", "reduced", "ones"}
 """Rules of shapes that `tensors.kern` has too; a result of any other takes its `dims`."""
 _FIRST_EXTRA = 3
 """The tensor register of the first extra operand."""
+_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "/"}
 _CODES = {str(type_): code for type_, code in ELEMENT_CODES.items()} | {"i64": 7}
 
 
@@ -52,7 +53,7 @@ def like_source() -> dict[str, int]:
     found = {}
     for declaration in TENSORS.values():
         function = _Function(declaration)
-        name = function.same_as
+        name = function.same_as(function.result)
         if name is not None:
             for written, _ in function.texts():
                 found[written] = [o.name for o in function.sources].index(name)
@@ -102,7 +103,7 @@ class _Function:
     @cached_property
     def free_type(self) -> bool:
         """Whether the caller must say what its elements are."""
-        return self._dtype is None
+        return self._dtype(self.result) is None
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Names and texts."""
@@ -126,8 +127,8 @@ class _Function:
         )
         body: list[str] = []
         block = "null"
-        if self.attributes and self.plain:
-            parameters += self._parameters()
+        if self.plain and (own := self._parameters()):
+            parameters += own
             has_block = True
         if whole and not self.plain:
             parameters.append("options: ptr[Options]")
@@ -137,9 +138,8 @@ class _Function:
             block = "ptr(at)"
             body += ["if options != null { *at = *options }"] if whole and not self.plain else []
             body += self._fill() if self.plain else []
-        body += self._result(block)
+        body += self._results(written, block)
         body += [f"load_extra({o.extra}, &{o.name}, at)" for o in given if o.extra is not None]
-        body += [f"load_result({o.extra}, {o.name}, at)" for o in written]
         operands = ", ".join(str(i) for i in range(1 + self.of.form.sources))
         body += ["tld(0, &out)"]
         body += [f"tld({o.number}, &{o.name})" for o in given if o.extra is None]
@@ -174,35 +174,51 @@ class _Function:
 
     # the result
 
-    @cached_property
-    def same_as(self) -> str | None:
-        """The source whose element type the result has."""
-        variable = self.result.type if len(self.result.type) == 1 else None
+    def same_as(self, result: Operand) -> str | None:
+        """The source whose element type a result has."""
+        variable = result.type if len(result.type) == 1 else None
         return next((o.name for o in self.sources if o.type == variable and not o.optional), None)
 
-    @cached_property
-    def _dtype(self) -> str | None:
-        """The code of the result's elements, in Kern."""
-        if self.result.type in _CODES:
-            return str(_CODES[self.result.type])
-        return self.same_as and f"int({self.same_as}.dtype)"
+    def _dtype(self, result: Operand) -> str | None:
+        """The code of a result's elements, in Kern."""
+        if result.type in _CODES:
+            return str(_CODES[result.type])
+        source = self.same_as(result)
+        return source and f"int({source}.dtype)"
 
-    def _result(self, block: str) -> list[str]:
-        """Statements that make `out`."""
-        dtype = "dtype" if self.free_type else self._dtype
-        if self.free_dims:
-            return [f"out = empty({dtype}, dims)"]
+    def _usual_dtype(self, result: Operand) -> str:
+        """What a further result is made of where the declaration leaves a choice: i64 for indices,
+        else the first source's elements."""
+        return (
+            str(_CODES["i64"]) if result.type == "index" else f"int({self.sources[0].name}.dtype)"
+        )
+
+    def _results(self, further: Sequence[Operand], block: str) -> list[str]:
+        """Statements that make `out`, and further results where a pointer says."""
         lines = [line for o in self.sources if not o.optional for line in self._bind(o)]
-        lines.append("shape: Dims")
-        for dim in self.result.dims:
+        dtype = "dtype" if self.free_type else self._dtype(self.result)
+        if self.free_dims:
+            lines.append(f"out = empty({dtype}, dims)")
+        else:
+            lines += self._shape(self.result, "shape", block)
+            lines.append(f"out = empty({dtype}, shape.d[0:shape.n])")
+        for o in further:
+            lines += self._shape(o, f"{o.name}_shape", block)
+            code = self._dtype(o) or self._usual_dtype(o)
+            lines.append(f"load_result({o.extra}, {o.name}, {code}, {o.name}_shape, at)")
+        wanted = {name for line in lines for name in re.findall(r"\w+", line.split(" = ")[-1])}
+        return [x for x in lines if " = " not in x or x.split(" = ")[0] in {*wanted, "out"}]
+
+    def _shape(self, result: Operand, name: str, block: str) -> list[str]:
+        """Statements that make the extents of a result."""
+        lines = [f"{name}: Dims"]
+        for dim in result.dims:
             if dim.many:
                 text = dim.text if dim.kind in ("rest", "join") else self._rule(dim.text, block)
-                lines.append(f"append(&shape, {text})")
+                lines.append(f"append(&{name}, {text})")
             else:
-                lines.append(f"append_one(&shape, {_kern(dim.text)})")
-        wanted = {name for line in lines for name in re.findall(r"\w+", line.split(" = ")[-1])}
-        lines = [x for x in lines if " = " not in x or x.split(" = ")[0] in wanted]
-        return [*lines, f"out = empty({dtype}, shape.d[0:shape.n])"]
+                lines.append(f"append_one(&{name}, {_kern(dim.text)})")
+        return lines
 
     def _bind(self, operand: Operand) -> Iterator[str]:
         """Statements that bind the names an operand's extents say."""
@@ -246,8 +262,7 @@ class _Function:
                 and names_of(dim.text) <= bound | set(self.of.flags) | {"kernel"}
             )
         if dim.kind == "int":
-            calls = any(isinstance(n, ast.Call) for n in ast.walk(ast.parse(dim.text)))
-            return not calls and names_of(dim.text) <= bound | {"count"}
+            return _kern(dim.text) is not None and names_of(dim.text) <= bound | {"count"}
         return dim.text in bound
 
     def _rule(self, text: str, block: str) -> str:
@@ -263,9 +278,28 @@ class _Function:
         return f"{name}({taps}, {'null' if block == 'null' else 'at'})"
 
 
-def _kern(expression: str) -> str:
-    """An integer expression; extents are not negative, so division truncates alike."""
-    return expression.replace("//", "/")
+def _kern(expression: str) -> str | None:
+    """An integer expression in Kern, if it is of those that Kern has; extents are not negative, so
+    division truncates alike."""
+
+    def text(node: ast.expr) -> str | None:
+        parts: list[str | None]
+        match node:
+            case ast.Name(id=name):
+                return name
+            case ast.Constant(value=value):
+                return str(value)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
+                parts = [text(left), text(right)]
+                form = f"({{}} {_SIGNS[type(op)]} {{}})"
+            case ast.IfExp(test=test, body=body, orelse=other):
+                parts = [text(test), text(body), text(other)]
+                form = "select({} != 0, {}, {})"
+            case _:
+                return None
+        return None if None in parts else form.format(*parts)
+
+    return text(ast.parse(expression, mode="eval").body)
 
 
 def _number(value: float) -> str:

@@ -19,10 +19,11 @@ from toolchain.kern.check.symbols import (
     ModuleSymbol,
     Symbol,
 )
-from toolchain.kern.check.tensors import method_of, typed_result
+from toolchain.kern.check.tensors import LIBRARY, method_of, typed_result
 from toolchain.kern.check.typenames import named_type
 from toolchain.kern.diagnostics import did_you_mean
 from toolchain.kern.types import (
+    BOOL,
     INT,
     POISON,
     U8,
@@ -234,6 +235,10 @@ def call_function(
     declared = symbol.parameters[len(arguments) :]
     fixed = len(declared) - int(symbol.formats)
     given = node.arguments
+    if symbol.module == LIBRARY:  # flags may be left out
+        flags = len(declared) - len(given)
+        if 0 < flags and all(type_ == BOOL for type_ in declared[len(given) :]):
+            given = (*given, *(syntax.Boolean(node.place, False) for _ in range(flags)))
     if len(given) < fixed or (len(given) > fixed and not symbol.formats):
         _check_arguments(context, node)
         return context.wrong(node.place, _wrong_count(symbol, declared, node))
