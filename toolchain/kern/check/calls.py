@@ -237,7 +237,7 @@ def call_function(
     given = node.arguments
     if symbol.module == LIBRARY:  # flags may be left out
         flags = len(declared) - len(given)
-        if 0 < flags and all(type_ == BOOL for type_ in declared[len(given) :]):
+        if flags > 0 and all(type_ == BOOL for type_ in declared[len(given) :]):
             given = (*given, *(syntax.Boolean(node.place, False) for _ in range(flags)))
     if len(given) < fixed or (len(given) > fixed and not symbol.formats):
         _check_arguments(context, node)
