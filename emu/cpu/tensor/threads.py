@@ -55,7 +55,7 @@ class _Team:
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._threads: list[threading.Thread] = []
         self._wanted: int | None = None
-        self._is_open = False
+        self._is_open = self._is_needed = False
         atexit.register(self.stop)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -71,14 +71,14 @@ class _Team:
         """Change how many there are to be."""
         if not 1 <= number <= THREADS_MAX:
             raise ValueError(f"{number} is no number of threads from 1 to {THREADS_MAX}")
-        was_running = bool(self._threads)
         self.stop()
         self._wanted = number
-        if was_running:
+        if self._is_needed:
             self.start()
 
     def start(self) -> None:
         """Have the threads run, if they do not yet."""
+        self._is_needed = True
         if self._threads or self.wanted == 1:
             return
         if not self._is_open:
