@@ -27,6 +27,8 @@ _FLOPS_PER_NS, _BYTES_PER_NS = 128, 20
 _WORTH_NS = 12_000
 """How long one thread should be busy, at the rates of one core with its data in a cache, before
 others help: handing out parts takes about a microsecond, waking a thread several."""
+_STACK_BYTES = 4 << 20
+"""Of every thread: kernels keep tiles there, and some hosts give threads little."""
 
 
 def is_large(flops: int, moved: int) -> bool:
@@ -85,6 +87,7 @@ class _Team:
             self._call("open_team")(self.address)
             self._is_open = True
         self._words[Team.QUIT // WORD] = 0
+        before = threading.stack_size(_STACK_BYTES)
         for number in range(1, self.wanted):
             thread = threading.Thread(
                 target=self._call("work"),
@@ -94,6 +97,7 @@ class _Team:
             )
             self._threads.append(thread)
             thread.start()
+        threading.stack_size(before)
         self._words[Team.PARTS // WORD] = self.wanted
 
     def stop(self) -> None:
