@@ -25,7 +25,7 @@ from bench.tensor import layers, products, rounds
 from bench.tensor.guest import Guest, exists
 from bench.tensor.peers import Engine, Session, engines
 from bench.tensor.problem import Array, Case, Problem
-from bench.tensor.report import OURS, Row, TensorReport
+from bench.tensor.report import OURS, ROOF, Row, TensorReport
 from emu.cpu.tensor import threads
 from emu.errors import AiosError
 
@@ -141,19 +141,15 @@ def _row(
     options: Options,
 ) -> Row:
     """Measure, and see that the result is still the same."""
-    limits = _limits(case)
+    limit = _roof(case)
     before = sessions[OURS].result()
     times = rounds.measure(
-        {**sessions, **limits}, options.seconds, pauses=pauses, clock=options.clock
+        {**sessions, ROOF: limit}, options.seconds, pauses=pauses, clock=options.clock
     )
     if not np.array_equal(sessions[OURS].result(), before, equal_nan=True):
         raise AiosError("another result when repeated")
-    fractions = {
-        name: times.ratio(name, OURS) * case.amount(name) / limit.work
-        for name, limit in limits.items()
-    }
-    binding = max(fractions, key=fractions.__getitem__)
     others = [name for name in sessions if name != OURS]
+    amount = case.work if case.roof in ("fma", "int8") else case.traffic
     return Row(
         case.name,
         case.family,
@@ -161,9 +157,8 @@ def _row(
         seconds={name: times.seconds(name) for name in sessions},
         against={name: times.ratio(name, OURS) for name in others},
         best=min(others, key=times.seconds, default=""),
-        roof=binding,
-        fraction=fractions[binding],
-        fractions=fractions,
+        roof=case.roof,
+        fraction=times.ratio(ROOF, OURS) * amount / limit.work,
         counts=case.counts,
     )
 
@@ -174,12 +169,9 @@ def relative_error(result: Array, expected: Array) -> float:
     return float(np.abs(result - expected).max()) / scale
 
 
-def _limits(case: Case) -> dict[str, roof.Roof]:
-    """The roofs a row is held against. The one that takes longest for what it has to do binds."""
+def _roof(case: Case) -> roof.Roof:
     if case.roof == "fma":
-        return {"fma": roof.fma()}
+        return roof.fma()
     if case.roof == "int8":
-        return {"int8": roof.dots()}
-    if case.roof == "read":
-        return {"read": roof.reads(case.array_bytes)}
-    return {"triad": roof.triad(case.array_bytes), "fma": roof.fma()}
+        return roof.dots()
+    return (roof.triad if case.roof == "triad" else roof.reads)(case.array_bytes)

@@ -24,6 +24,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     pool,
     position,
     reduce,
+    resize,
     scatter,
     search,
     softmax,

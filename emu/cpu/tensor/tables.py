@@ -49,6 +49,8 @@ class Line:
     step: int = 0
     table: int = NONE
     """Where its table is, 8 bytes for each index."""
+    dim: int = 0
+    """Which dimension it was, if it is mapped."""
 
 
 def merged(lines: Sequence[Line]) -> tuple[list[Line], int]:
@@ -63,7 +65,7 @@ def merged(lines: Sequence[Line]) -> tuple[list[Line], int]:
             unit = last.extent
             result[-1] = replace(
                 last, extent=unit * line.extent, low=unit * line.low, high=unit * line.high,
-                mapped=line.mapped, unit=unit if line.mapped else 1, step=line.back,
+                mapped=line.mapped, unit=unit if line.mapped else 1, step=line.back, dim=line.dim,
             )  # fmt: skip
         else:
             result.append(replace(line, step=line.back))

@@ -132,6 +132,13 @@ def _updated(at: Scope, old: Number, values: Sequence[Number]) -> Number:
 _OF_BOOLS = {"add": "or", "mul": "and", "max": "or", "min": "and"}
 
 
+def _whole(at: Scope, value: Number) -> Number:
+    """Rounded to the nearest integer, ties to even, where the result has integers."""
+    if at[RESULT].kind == "int" and math.isfinite(value):
+        return round(value)
+    return value
+
+
 def _bits(logical: str, operation: Callable[[int, int], int]) -> Callable[..., Number]:
     def apply(_: Scope, x: Number, y: Number) -> Number:
         return bool(_SCALARS[logical](x, y)) if isinstance(x, bool) else operation(x, y)  # type: ignore[arg-type]
@@ -191,6 +198,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "list": lambda _, values: tuple(values),
     "ordered": _ordered,
     "updated": _updated,
+    "whole": _whole,
     "has": lambda _, operand: operand is not None,
     "act": _activated,
 }

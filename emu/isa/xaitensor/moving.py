@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
-import emu.isa.xaitensor.moving_rules  # noqa: F401  # its functions are in the expressions
+import emu.isa.xaitensor.moving_rules  # its functions are in the expressions
+import emu.isa.xaitensor.resize_rules  # noqa: F401
 from emu.isa.xaitensor.declare import ALONG, PRODUCT, WIDE, declare
 
 tensor = partial(declare, "moving")
@@ -131,4 +132,21 @@ tensor(
     doc="The least or the greatest `count` elements along an axis (0: all, a sort) in order, and "
     "where they are. Equal ones, as zeros are, come in the order of their indices; NaN is greater "
     "than every number.",
+)  # fmt: skip
+tensor(
+    "tresize", ALONG, 65,
+    "x: T[*s] -> d: T[*t:s]", T="number", modes="nearest linear cubic",
+    flags={"exclude": 0, "antialias": 1, "scales": 2}, defaults={"alpha": -0.75},
+    requires={"resizable(s, t)": "d"},
+    means="""parts = list(weight(e, k, s, t) * x[*k] for k in s if weight(e, k, s, t) != 0)
+    d[*e] = beta if outside(e, s, t) else whole(sum(parts))""",
+    work="prod(t) * 2 * taps(s, t)", ulps=16,
+    doc="Resize as ONNX's operator does, the dimensions in `axes` (0: all but the first two; at "
+    "most four). The k-th of them has its scale in kernel[k], if the flag is set, and for "
+    "tf_crop_and_resize its region in pad_begin[k] and pad_end[k], with beta outside: the bits of "
+    "f32 numbers. The low four bits of `count` say how coordinates are transformed: 0 half_pixel, "
+    "1 half_pixel_symmetric, 2 pytorch_half_pixel, 3 align_corners, 4 asymmetric, 5 "
+    "tf_crop_and_resize; those above, how they lead to the nearest: 0 round_prefer_floor, 1 "
+    "round_prefer_ceil, 2 floor, 3 ceil. alpha is the parameter of the cubic; with `exclude` only "
+    "taps inside count. Integers are rounded to nearest, ties to even.",
 )  # fmt: skip

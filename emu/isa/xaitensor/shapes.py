@@ -48,7 +48,11 @@ def bind(
     for operand in present:
         binding.take(operand, dims[operand.name])
     for condition, blamed in requires.items():
-        if not read(condition)(binding.scope):
+        try:
+            holds = read(condition)(binding.scope)
+        except BadAttribute:
+            raise Misfit("attribute", BLOCK) from None
+        if not holds:
             raise Misfit("attribute" if blamed == BLOCK else "shape", blamed)
     for operand in present:
         binding.compare(operand, dims[operand.name])
