@@ -310,7 +310,7 @@ class _Writer:
             return [greater(blank(e, x, inside, lowest), values[0])]
 
         def power(index: Value, inside: Value | None, values: Sequence[Value]) -> list[Value]:
-            y = self.math.op_exp(b.fsub(e.load(place(index), whole), tops))
+            y = self.math.apply("exp", b.fsub(e.load(place(index), whole), tops))
             y = blank(e, y, inside, none)
             e.store(y, place(index))  # the lanes behind the end: zeros, in scratch
             return [b.fadd(values[0], y)]

@@ -23,6 +23,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     pad,
     pool,
     position,
+    recurrent,
     reduce,
     resize,
     scatter,

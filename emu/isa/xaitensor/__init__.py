@@ -21,11 +21,12 @@ from emu.isa.xaitensor import (
     moving,
     norms,
     products,
+    recurrent,
     windows,
 )
 from emu.isa.xaitensor.declare import TENSORS, Declaration
 
-FAMILIES = (elementwise, products, windows, axes, norms, moving, attention)
+FAMILIES = (elementwise, products, windows, axes, norms, moving, attention, recurrent)
 """The files of declarations, in the order of the documentation."""
 
 __all__ = ["FAMILIES", "TENSORS", "Declaration", "descriptors"]
