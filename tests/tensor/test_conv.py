@@ -9,6 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emu.cpu.tensor.attributes import Attributes
+from emu.cpu.tensor.faults import Cause
+from emu.cpu.traps import Trap
 from tests.tensor.bench import NUMPY, Array, Bench
 from tests.tensor.test_products import strided
 
@@ -161,3 +163,63 @@ def test_activations_are_applied_on_every_path(code: int, groups: int) -> None:
     }[code]
     got = Bench().run("tconv", wanted.shape, "f32", x, w, attributes=at)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-3)
+
+
+TRANSPOSED = {
+    1: torch.nn.functional.conv_transpose1d,
+    2: torch.nn.functional.conv_transpose2d,
+    3: torch.nn.functional.conv_transpose3d,
+}
+
+
+@st.composite
+def transposed(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Attributes, list[int]]:
+    """Image, weights, bias, block and output padding; numbers that are summed exactly."""
+    spatial, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 2, 3]))
+    taps, stride, dilation, begin = (
+        [draw(st.integers(low, high)) for _ in range(spatial)]
+        for low, high in ((1, 4), (1, 4), (1, 3), (0, 2))
+    )
+    extents = [draw(st.integers(1, 18 if spatial < 3 else 6)) for _ in range(spatial)]
+    more = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
+    if draw(st.booleans()):  # windows side by side
+        stride, dilation, begin, more = taps, [1] * spatial, [0] * spatial, [0] * spatial
+    for n, t, s, d, b, m in zip(extents, taps, stride, dilation, begin, more, strict=True):
+        assume((n - 1) * s + (t - 1) * d + 1 - 2 * b + m > 0)
+    dtype = draw(st.sampled_from(["f32", "f32", "f64", "i32", "f16"]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+
+    def numbers(*shape: int) -> Array:
+        return rng.integers(-3, 4, shape).astype(NUMPY[dtype])
+
+    channels, outputs = groups * draw(st.sampled_from([1, 2, 5])), draw(st.sampled_from([1, 3, 9]))
+    x, w = numbers(2, channels, *extents), numbers(channels, outputs, *taps)
+    bias = numbers(groups * outputs) if draw(st.booleans()) else None
+    four = windows(spatial, stride=stride, dilation=dilation, pad_begin=begin, pad_end=begin)
+    return x, w, bias, Attributes(groups=groups, bias=0 if bias is None else BIAS, **four), more
+
+
+@settings(max_examples=50)
+@given(transposed())
+def test_transposed_convolution_agrees_with_torch(
+    case: tuple[Array, Array, Array | None, Attributes, list[int]],
+) -> None:
+    x, w, bias, at, more = case
+    spatial = x.ndim - 2
+    whole = [torch.from_numpy(v.astype(np.float64)) for v in (x, w)]
+    wanted = TRANSPOSED[spatial](
+        *whole, None if bias is None else torch.from_numpy(bias.astype(np.float64)),
+        at.stride[:spatial], at.pad_begin[:spatial], more, at.groups, at.dilation[:spatial],
+    ).numpy()  # fmt: skip
+    dtype = next(name for name, type_ in NUMPY.items() if type_ == x.dtype)
+    got = Bench().run("tconvtranspose", wanted.shape, dtype, x, w, attributes=at, bias=bias)
+    np.testing.assert_array_equal(got, wanted.astype(x.dtype))
+
+
+def test_a_transposed_convolution_of_too_many_phases_is_refused() -> None:
+    bench, at = Bench(), Attributes(stride=(5000, 1, 1, 1), pad_begin=(1, 0, 0, 0))
+    x, w = np.zeros((1, 1, 2), np.float32), np.zeros((1, 1, 5000), np.float32)
+    target = bench.empty((1, 1, 9999), "f32")
+    with pytest.raises(Trap):
+        bench.execute("tconvtranspose", target, bench.place(x), bench.place(w), attributes=at)
+    assert bench.tcause == Cause.LIMIT

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from emu.cpu.tensor.conv_words import Activation, Words
+from emu.cpu.tensor.conv_job import Job, adjacent, lines_of
+from emu.cpu.tensor.conv_words import Activation, Words, lanes
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, vector
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 from emu.cpu.tensor.vectors import compute, narrow, storage, widen
 
 DEPTHWISE = Block(
@@ -21,9 +23,9 @@ DEPTHWISE = Block(
     " in_h in_w out_h out_w pad_h pad_w x_n x_c x_h w_o y_n y_c y_h bias_o"
 )
 """Strides are in bytes; `zeros` is scratch memory for a row of zeros, `private` bytes for each
-part: room for a row of the image with its padding and two vectors."""
-TAPS_MAX = 49
-"""More taps than this are not unrolled."""
+part."""
+_TAPS_MAX, _CONSTANT_MAX = 49, 4
+"""More taps, or larger steps and gaps, are not made kernels for."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Depthwise(Words):
     def write(self) -> None:
         """A part is some of all images' output channels."""
         e, b = self.e, self.b
-        self.zeros = self.zero_row(e.word("pad_w"))
+        self.zeros = self.zero_row()
         if self.taps.narrow:
             self.mask(self.const(0))
         outputs = e.word("outputs")
@@ -209,3 +211,40 @@ class Depthwise(Words):
             offsets = b.mul(places, e.const(places.type, self.dtype.size))
             value = e.gather(line, offsets, storage(self.dtype), inside)
         return widen(e, value, self.dtype)
+
+
+def is_depthwise(job: Job) -> bool:
+    """Whether each output channel has one input channel, and a plane of it is worth unrolling."""
+    deep, high, wide = job.windows
+    if job.groups != job.x.dims[1] or (deep.size, deep.out, deep.taps, deep.pad) != (1, 1, 1, 0):
+        return False
+    constants = (high.step, wide.step, high.gap, wide.gap)
+    return high.taps * wide.taps <= _TAPS_MAX and max(constants) <= _CONSTANT_MAX
+
+
+def depthwise(job: Job) -> None:
+    """The convolution channel by channel."""
+    (_, high, wide), x, y = job.windows, job.x, job.y
+    weights = adjacent(job.w, 1, y.dtype.compute)
+    if x.strides[4] != x.dtype.size and wide.size > 1:
+        x = adjacent(x, 2, x.dtype)
+    taps = Taps(
+        (high.taps, wide.taps), (high.step, wide.step), (high.gap, wide.gap),
+        rows_for(high.out, high.taps * wide.taps), wide.out <= lanes(y.dtype),
+    )  # fmt: skip
+    private = lines_of((wide.size + lanes(y.dtype)) * y.dtype.size)
+    run = kernel(
+        f"tconv depthwise {y.dtype.name} {taps.name} {job.name}",
+        DEPTHWISE,
+        lambda e: Depthwise(e, y.dtype, taps, job.activation()).write(),
+        parallel=True,
+    )
+    run(
+        x=x.address, w=weights.address,
+        zeros=SCRATCH.take(private * THREADS_MAX), private=private,
+        images=x.dims[0], outputs=y.dims[1], multiplier=y.dims[1] // job.groups,
+        in_h=high.size, in_w=wide.size, out_h=high.out, out_w=wide.out,
+        pad_h=high.pad, pad_w=wide.pad,
+        x_n=x.strides[0], x_c=x.strides[1], x_h=x.strides[3], w_o=weights.strides[0],
+        y_n=y.strides[0], y_c=y.strides[1], y_h=y.strides[3], **job.words(),
+    )  # fmt: skip

@@ -15,12 +15,16 @@ A part of the work is some units, or, when there are few of those, some output c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emu.cpu.tensor.conv_words import Activation, Words
+from emu.cpu.tensor.conv_job import Job, adjacent, lines_of
+from emu.cpu.tensor.conv_split import split
+from emu.cpu.tensor.conv_words import Activation, Words, lanes
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, target
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 from emu.cpu.tensor.vectors import compute, narrow, widen
 
 BLOCK = Block(
@@ -32,6 +36,11 @@ BLOCK = Block(
 """Strides are in bytes. `taps`, `gap` (dilation) and `step` (stride) are by dimension; tap t of a
 dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`
 and `panels` are scratch memory, `private` bytes apart for each part."""
+
+_DEPTH = 512
+"""Steps of the inner dimension, about, for which columns are packed at a time."""
+_UNIT_BYTES = 1 << 18
+"""Of packed columns: a part of the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -301,3 +310,45 @@ class Product(Words):
             results = last.values
         for value, (spot, mask) in zip(results, spots, strict=True):
             e.store(narrow(e, value, self.dtype), spot, mask)
+
+
+def multiply(job: Job) -> None:
+    """The convolution as an implicit matrix product."""
+    y, x, w, windows, groups = job.y, job.x, job.w, job.windows, job.groups
+    wide, outputs, channels, taps = y.dtype.compute, job.outputs, w.dims[1], job.taps
+    pointwise = taps == 1 and all(v.step == 1 and v.size == v.out and not v.pad for v in windows)
+    weights = adjacent(w, 1, wide)
+    words = job.words()
+    if pointwise:
+        image = adjacent(x, 2, wide)
+    else:
+        image = split(x, windows, wide)
+        words |= {"out_h": y.dims[3], "out_w": y.dims[4]}
+        words |= {"row_d": image.strides[5], "row_h": image.strides[6]}
+        words |= {"phase": image.strides[2:5], "line": image.strides[5:8]}
+    tile = tile_for(outputs)
+    lane, positions = lanes(y.dtype), math.prod(y.dims[2:])
+    block = channels if y.dtype is not wide else max(1, min(channels, _DEPTH // taps))
+    pieces = max(1, _UNIT_BYTES // (block * taps * lane * wide.size * tile.vectors))
+    vectors = min(pieces, -(-positions // (lane * tile.vectors))) * tile.vectors
+    panels = lane * wide.size * vectors * (block * taps + 1)
+    room = [lines_of(n) for n in (taps * 8, vectors * lane * 16, panels)]
+    private = SCRATCH.take(THREADS_MAX * sum(room))
+    words |= {"table": private, "runs": private + room[0], "panels": private + room[0] + room[1]}
+    kind = "taps" if not pointwise else "plane"
+    run = kernel(
+        f"tconv {kind} {y.dtype.name} {tile.rows}x{tile.vectors} {job.name}",
+        BLOCK,
+        lambda e: Product(e, y.dtype, tile, not pointwise, job.activation()).write(),
+        parallel=True,
+    )
+    run(
+        x=image.address, w=weights.address,
+        images=x.dims[0], groups=groups, channels=channels, channel_block=block, outputs=outputs,
+        positions=positions, unit_vectors=vectors, private=sum(room),
+        x_n=image.strides[0], x_g=channels * image.strides[1], x_c=image.strides[1],
+        w_g=outputs * weights.strides[0], w_o=weights.strides[0],
+        y_n=y.strides[0], y_g=outputs * y.strides[1], y_o=y.strides[1],
+        taps=w.dims[2:], gap=[v.gap for v in windows], step=[v.step for v in windows],
+        **words,
+    )  # fmt: skip

@@ -7,9 +7,13 @@ and elements are widened to the type of arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from emu.cpu.tensor.conv_job import Window, scratch
 from emu.cpu.tensor.conv_words import Words
-from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value
+from emu.cpu.tensor.kernels import kernel
 from emu.cpu.tensor.vectors import storage, widen
 
 SPLIT = Block(
@@ -96,3 +100,24 @@ class Split(Words):
             value = e.gather(x, offsets, storage(self.dtype), there)
             to = e.offset(goal, self.times(phase.index, e.word("to_phase", 2)))
             e.store(widen(e, value, self.dtype), to, mask)
+
+
+def split(x: View, windows: Sequence[Window], dtype: DType) -> View:
+    """The padded image, split by stride: (n, c, three phases, three lines), as `dtype`."""
+    phases, lines = [w.phases for w in windows], [w.line for w in windows]
+    whole = scratch((*x.dims[:2], *phases, *lines), dtype)
+    step = windows[-1].phases if x.strides[-1] == x.dtype.size else 0
+    step = step if step <= 2 and windows[-1].step == step else 0
+    kernel(
+        f"tconv split {x.dtype.name} {step}",
+        SPLIT,
+        lambda e: Split(e, x.dtype, step).write(),
+        parallel=True,
+    )(
+        x=x.address, to=whole.address, images=x.dims[0], channels=x.dims[1],
+        x_n=x.strides[0], x_c=x.strides[1], x_d=x.strides[2], x_h=x.strides[3], x_w=x.strides[4],
+        to_c=whole.strides[1], to_phase=whole.strides[2:5], to_line=whole.strides[5:8],
+        phases=phases, lines=lines, size=[w.size for w in windows], step=[w.step for w in windows],
+        pad=[w.pad for w in windows],
+    )  # fmt: skip
+    return whole

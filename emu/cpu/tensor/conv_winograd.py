@@ -19,9 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from emu.cpu.tensor.conv_words import Activation, Words
-from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.conv_gemm import tile_for
+from emu.cpu.tensor.conv_job import NONE, Job, adjacent, lines_of
+from emu.cpu.tensor.conv_words import Activation, Words, lanes
+from emu.cpu.tensor.descriptor import F32, DType
 from emu.cpu.tensor.emit import I1, Block, Emitter, Value
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 
 WEIGHTS = Block("w u bias bias_o outputs channels w_o u_plane")
 CONVOLVE = Block(
@@ -35,6 +38,10 @@ is 36 planes, which are not a power of two apart, or the cache could not hold a 
 NEAR, FAR = 5 / 8, 3 / 2
 """Polynomials are evaluated at 0, ±NEAR, ±FAR and infinity."""
 TILE, OUT, TAPS = 6, 4, 3
+_IMAGE_BYTES, _ROWS_MAX = 1 << 20, 64
+"""Of a transformed image that is worked on at a time, and the most rows of tiles of it."""
+_WEIGHTS_MAX = 1 << 22
+"""Kernels of 3x3 taps that are transformed; more would take too much scratch memory."""
 _NEAR2, _FAR2 = NEAR * NEAR, FAR * FAR
 
 
@@ -168,7 +175,7 @@ class Winograd(Words):
         private = self.times(e.part, e.word("scratch"))
         self.v, self.m = (e.offset(e.pointer(name), private) for name in ("v", "m"))
         self.pitch = e.word("pitch")
-        self.zeros = self.zero_row(e.word("pad_w"))
+        self.zeros = self.zero_row()
         blocks = self.up(e.word("outputs"), self.lanes)
         stripes = self.up(e.word("tiles_h"), e.word("unit_rows"))
         units, mine = self.shares(b.mul(e.word("images"), stripes), blocks)
@@ -371,3 +378,88 @@ class Winograd(Words):
             value = self.act(e, c.values[0]) if self.act else c.values[0]
             place = e.offset(y, self.times(row.index, e.word("y_h")))
             e.store(value, e.offset(place, self.times(column.index, self.size)))
+
+
+def is_winograd(job: Job) -> bool:
+    """Whether Winograd's convolution applies and is expected to take less time."""
+    deep, high, wide = job.windows
+    if job.y.dtype is not F32 or deep != NONE or job.groups != 1:
+        return False
+    if any(v.taps != 3 or v.step != 1 or v.gap != 1 for v in (high, wide)):
+        return False
+    outputs, channels = job.w.dims[:2]
+    lane, images = lanes(F32), job.x.dims[0]
+    if min(outputs, channels) < lane or outputs * channels > _WEIGHTS_MAX:
+        return False
+    high_tiles, wide_tiles = -(-high.out // OUT), -(-wide.out // OUT)
+    vectors = images * -(-high_tiles * wide_tiles // lane)
+    moved = images * high_tiles * -(-wide_tiles // lane) * 8 * TILE**2 * (outputs + channels)
+    ours = outputs * channels * (TILE**2 * vectors + 12) + moved
+    return ours * 1.2 < outputs * channels * 9 * images * high.out * -(-wide.out // lane)
+
+
+def winograd(job: Job) -> None:
+    """Winograd's convolution: two steps, weights first."""
+    (_, high, wide), x, y = job.windows, job.x, job.y
+    (outputs, channels), lane, size = job.w.dims[:2], lanes(F32), F32.size
+    weights = adjacent(job.w, 1, F32)
+    if x.strides[4] != size:
+        x = adjacent(x, 2, F32)
+    u_plane = _odd_lines(channels * lane * size)
+    u = SCRATCH.take(-(-outputs // lane) * u_plane * TILE**2)
+    kernel(
+        "winograd weights f32", WEIGHTS, lambda e: WinogradWeights(e, F32).write(), parallel=True
+    )(
+        w=weights.address, u=u, outputs=outputs, channels=channels,
+        w_o=weights.strides[0], u_plane=u_plane,
+    )  # fmt: skip
+    tiles_h, tiles_w = -(-high.out // OUT), -(-wide.out // OUT)
+    unit_rows = _unit_rows(tiles_h, tiles_w, channels)
+    tiles = unit_rows * tiles_w
+    pitch = (-(-tiles // lane) + 1) * lane * size
+    rows, vectors = (lane, 1) if tiles <= lane else (min(lane, tile_for(outputs).rows), 3)
+    v_plane, m_plane = _odd_lines(channels * pitch), _odd_lines(lane * pitch)
+    private = TILE**2 * (v_plane + m_plane)
+    place = SCRATCH.take(THREADS_MAX * private)
+    row = lines_of((wide.size + lane) * size)
+    run = kernel(
+        f"tconv winograd f32 {rows}x{vectors} {job.name}",
+        CONVOLVE,
+        lambda e: Winograd(e, F32, job.activation(), rows, vectors).write(),
+        parallel=True,
+    )
+    run(
+        x=x.address, w=weights.address, u=u,
+        zeros=SCRATCH.take(THREADS_MAX * row), private=row, v=place,
+        m=place + TILE**2 * v_plane, scratch=private, pitch=pitch, u_plane=u_plane,
+        v_plane=v_plane, m_plane=m_plane, images=x.dims[0], outputs=outputs, channels=channels,
+        tiles_h=tiles_h, tiles_w=tiles_w, unit_rows=unit_rows, in_h=high.size, in_w=wide.size,
+        out_h=high.out, out_w=wide.out, pad_h=high.pad, pad_w=wide.pad,
+        x_n=x.strides[0], x_c=x.strides[1], x_h=x.strides[3], w_o=weights.strides[0],
+        y_n=y.strides[0], y_c=y.strides[1], y_h=y.strides[3], **job.words(),
+    )  # fmt: skip
+
+
+def _odd_lines(size: int) -> int:
+    """`size` bytes rounded up to an odd number of cache lines."""
+    return (-(-size // 64) | 1) * 64
+
+
+def _unit_rows(tiles_h: int, tiles_w: int, channels: int) -> int:
+    """Rows of tiles to transform at a time: few vectors of tiles are to be incomplete, and the
+    transformed image should stay in the second-level cache."""
+    lane = lanes(F32)
+
+    def cost(rows: int) -> float:
+        """Of one unit, in thirds of a tile."""
+        full, rest = divmod(-(-rows * tiles_w // lane), 3)
+        return 3 * full + (0, 1.2, 2.1)[rest]
+
+    most = max(1, _IMAGE_BYTES // (TILE**2 * channels * tiles_w * F32.size))
+    choices = range(1, min(tiles_h, most, _ROWS_MAX) + 1)
+
+    def total(rows: int) -> float:
+        whole, rest = divmod(tiles_h, rows)
+        return whole * cost(rows) + (cost(rest) if rest else 0)
+
+    return min(choices, key=lambda rows: (total(rows), rows))

@@ -88,14 +88,13 @@ class Words:
         place = self.b.select(given, self.moved("bias", (output, "bias_o")), self.nothing)
         return widen(self.e, self.e.load(place, storage(self.dtype)), self.dtype)
 
-    def zero_row(self, before: Value) -> Value:
-        """Fill this part's piece of `zeros` (`private` bytes) with zeros; the place `before`
-        elements into it."""
+    def zero_row(self) -> Value:
+        """This part's piece of `zeros` (`private` bytes), filled with zeros."""
         e = self.e
         zeros = e.offset(e.pointer("zeros"), self.times(e.part, e.word("private")))
         with e.loop(0, e.word("private"), 64) as line:
             e.store(e.const(vector(I8, 64), 0), e.offset(zeros, line.index))
-        return e.offset(zeros, self.times(before, self.dtype.size))
+        return zeros
 
     def shuffled(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """Lanes of two vectors, those of the second counted on from the first's."""

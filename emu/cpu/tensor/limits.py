@@ -16,6 +16,9 @@ START = 1 << 18
 """Operations that starting a matrix product, or a convolution's row, counts as."""
 SCRATCH_BYTES = 1 << 31
 """Host memory for packed, converted and copied operands together."""
+PHASES = 1 << 12
+"""Convolutions that a transposed convolution with overlapping windows may be made of: one for each
+position within a stride."""
 STEPS = 1 << 16
 """Mappings walked for one operand, forbidden pages in its holes and places looked at in search of
 an element on those included: 256 MiB in pages of 4 KiB, 64 TiB in pages of 1 GiB."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from emu.isa.xaitensor.declare import PRODUCT, declare
+from emu.isa.xaitensor.declare import PRODUCT, WIDE, declare
 
 tensor = partial(declare, "products")
 
@@ -32,4 +32,25 @@ tensor(
     work="2 * prod(d) * c * prod(taps)", pieces="n * groups * prod(d[2:-1])",
     doc="Convolution, NCHW by OIHW, with optional bias and activation. One to three spatial "
     "dimensions; padding is not stored anywhere.",
+)  # fmt: skip
+tensor(
+    "tconvtranspose", WIDE, 0,
+    "x: T[n, c, *t:1..3], w: T[c, m, *taps:t], bias?: T[m*groups] -> d: T[n, m*groups, *s:t]",
+    T="number",
+    requires={
+        "c % groups == 0": "at",
+        "spatial_rank in (0, len(t))": "at",
+        "spreads(t, taps, s)": "d",
+    },
+    means="""at = p + pad_begin - k * dilation
+    from_ = at // stride
+    own = c // groups
+    first = o // m * own
+    d[i, o, *p] = act(sum(x[i, first + j, *from_] * w[first + j, o % m, *k]
+                          for j in own for k in taps if at % stride in ones(len(t)) and from_ in t)
+                      + bias[o])""",
+    work="2 * prod(x) * m * prod(taps)", pieces="n * groups * prod(d[2:-1])",
+    doc="Transposed convolution, NCHW by IOHW, with optional bias and activation: each element of "
+    "the image adds the taps, times itself, to the result, `stride` apart. The extents of the "
+    "result say what there is behind the last window: less than a stride or a dilation.",
 )  # fmt: skip

@@ -64,6 +64,20 @@ def windows(at: Scope, extents: Extents, taps: Extents) -> Extents:
     return tuple(counts)
 
 
+def spreads(at: Scope, extents: Extents, taps: Extents, result: Extents) -> bool:
+    """Whether a transposed convolution can have this result: windows of `taps`, a stride apart,
+    less the padding; behind them less than a stride or a dilation."""
+    for i, extent in enumerate(extents):
+        begin, end = at["pad_begin"][i], at["pad_end"][i]
+        stride, dilation = at["stride"][i], at["dilation"][i]
+        if min(begin, end) < 0 or taps[i] < 1:
+            raise BadAttribute
+        least = (extent - 1) * stride + (taps[i] - 1) * dilation + 1 - begin - end
+        if not 0 <= result[i] - least < max(stride, dilation):
+            return False
+    return True
+
+
 def folded_axes(at: Scope, rank: int) -> Extents:
     """The dimensions that the bit mask `axes` names, 0 meaning all."""
     mask = at["axes"]
@@ -98,6 +112,7 @@ def ones(_: Scope, count: int) -> Extents:
 
 RULES: dict[str, Callable[..., Value]] = {
     "windows": windows,
+    "spreads": spreads,
     "reduced": reduced,
     "folded": folded,
     "kept": kept,
