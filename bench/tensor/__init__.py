@@ -69,13 +69,17 @@ class Options:
 def measure(
     options: Options = Options(), show: Callable[[str], None] = lambda line: None
 ) -> TensorReport:
-    """The rows that are wanted. `show` is given each line of the table when it is known."""
+    """The rows that are wanted. `show` is given each line of the table when it is known.
+    AiosError when no row is wanted."""
+    wanted = [case for case in cases() if options.wants(case)]
+    if not wanted:
+        raise AiosError(f"No row of the benchmark contains or matches '{options.only}'.")
     peers, missing = engines()
     report = TensorReport([peer.name for peer in peers], missing)
     show(report.heading())
     guest = Guest()
     try:
-        for case in filter(options.wants, cases()):
+        for case in wanted:
             for row in _measure_case(guest, peers, case, options):
                 report.rows.append(row)
                 show(report.line(row))

@@ -111,6 +111,11 @@ def test_the_summary_takes_the_least_and_the_geometric_mean() -> None:
     assert summary["membound_vs_triad"] is None
 
 
+def test_a_pattern_that_no_row_matches_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "tensor", "--only", "gemm 17"]) == 2
+    assert "contains or matches 'gemm 17'" in capsys.readouterr().err
+
+
 def test_options_of_the_tensor_benchmark_are_refused_elsewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
