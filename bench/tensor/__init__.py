@@ -25,7 +25,7 @@ from bench.tensor import layers, products, rounds
 from bench.tensor.guest import Guest, exists
 from bench.tensor.peers import Engine, Session, engines
 from bench.tensor.problem import Array, Case, Problem
-from bench.tensor.report import OURS, ROOF, Row, TensorReport
+from bench.tensor.report import OURS, Row, TensorReport
 from emu.cpu.tensor import threads
 from emu.errors import AiosError
 
@@ -145,15 +145,19 @@ def _row(
     options: Options,
 ) -> Row:
     """Measure, and see that the result is still the same."""
-    limit = _roof(case)
+    limits = _limits(case)
     before = sessions[OURS].result()
     times = rounds.measure(
-        {**sessions, ROOF: limit}, options.seconds, pauses=pauses, clock=options.clock
+        {**sessions, **limits}, options.seconds, pauses=pauses, clock=options.clock
     )
     if not np.array_equal(sessions[OURS].result(), before, equal_nan=True):
         raise AiosError("another result when repeated")
+    fractions = {
+        name: times.ratio(name, OURS) * case.amount(name) / limit.work
+        for name, limit in limits.items()
+    }
+    binding = max(fractions, key=fractions.__getitem__)
     others = [name for name in sessions if name != OURS]
-    amount = case.work if case.roof in ("fma", "int8") else case.traffic
     return Row(
         case.name,
         case.family,
@@ -161,8 +165,9 @@ def _row(
         seconds={name: times.seconds(name) for name in sessions},
         against={name: times.ratio(name, OURS) for name in others},
         best=min(others, key=times.seconds, default=""),
-        roof=case.roof,
-        fraction=times.ratio(ROOF, OURS) * amount / limit.work,
+        roof=binding,
+        fraction=fractions[binding],
+        fractions=fractions,
         counts=case.counts,
     )
 
@@ -173,9 +178,12 @@ def relative_error(result: Array, expected: Array) -> float:
     return float(np.abs(result - expected).max()) / scale
 
 
-def _roof(case: Case) -> roof.Roof:
+def _limits(case: Case) -> dict[str, roof.Roof]:
+    """The roofs a row is held against. The one that takes longest for what it has to do binds."""
     if case.roof == "fma":
-        return roof.fma()
+        return {"fma": roof.fma()}
     if case.roof == "int8":
-        return roof.dots()
-    return (roof.triad if case.roof == "triad" else roof.reads)(case.array_bytes)
+        return {"int8": roof.dots()}
+    if case.roof == "read":
+        return {"read": roof.reads(case.array_bytes)}
+    return {"triad": roof.triad(case.array_bytes), "fma": roof.fma()}

@@ -66,7 +66,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Case:
-    """A row. `work` is in operations, `traffic` in bytes: every operand and the result once."""
+    """A row. `work` is in operations, a fused multiply-add being two, and so is any other vector
+    instruction, which takes its place; `traffic` is in bytes: every operand and the result once."""
 
     name: str
     family: str
@@ -74,9 +75,14 @@ class Case:
     work: float
     traffic: float
     roof: str
-    """What it is held against: 'fma', 'int8', 'triad' or 'read'."""
+    """What it is held against: 'fma', 'int8', 'read', or 'triad', which stands for whichever of
+    triad and fma leaves it less."""
     counts: frozenset[str] = frozenset()
     """Figures of the summary that it has a part in, besides the means over all rows."""
+
+    def amount(self, roof: str) -> float:
+        """What the row has to do, in the unit of a roof."""
+        return self.work if roof in ("fma", "int8") else self.traffic
 
     @property
     def array_bytes(self) -> int:

@@ -21,6 +21,7 @@ from emu.bus import Bus, BusFault
 from emu.cpu import mmu, traps
 from emu.cpu.csr import BEHAVIOURS, Counters, Csrs
 from emu.cpu.pmp import Pmp
+from emu.cpu.runs import Runs
 from emu.cpu.state import Exit, State
 from emu.cpu.traps import M_MODE, Interrupt, Trap
 from emu.memory import Memory
@@ -57,6 +58,7 @@ class Hart:
         self.on_trap: Callable[[int, int, int, int], None] | None = None
         """Told of every trap taken: cause (bit 63 for interrupts), tval, pc, handler."""
         self.breakpoints: set[int] = set()
+        self.runs = Runs(self)
         self.tensor_unit: TensorUnit | None = None
         """What executes tensor instructions natively, once an engine has made it."""
         self.reset()

@@ -15,11 +15,11 @@ low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must 
 * SFENCE.VMA and every write of a PMP register call `flush_tlb`, which abandons all contexts;
 * bare and machine-mode addresses go through the buffers like any other.
 
-`load_runs` and `store_runs` hold the same knowledge in larger pieces, for operands of tensor
-instructions: runs of whole pages that lie one behind the other in RAM, with the context in force.
-Python enters them in turn, in no order. `load_extents` and `store_extents` are copies that emitted
-code makes for itself, direct mapped by the page of an operand's first byte (`vpn % EXTENTS`). The
-rules above hold for every page of a run.
+`load_runs` and `store_runs` hold the same knowledge in larger pieces: bytes that lie one behind the
+other in RAM, with the context in force, entered in no order (`emu.cpu.runs`). The rules above hold
+for every page that is wholly in a run, and emitted code takes what the buffers lack from there.
+`load_extents` and `store_extents` are copies that it makes for operands of tensor instructions,
+direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
 
 **Decoded code.** The native engine keeps decoded instructions for the physical pages it has
 executed. Stores do not look there: RISC-V promises nothing before FENCE.I, which calls
@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from enum import IntEnum
 from typing import ClassVar, overload
 
@@ -169,6 +169,11 @@ class State(_Layout):
     def offset(cls, name: str) -> int:
         """Distance of the member `name` from the start of the block, in bytes."""
         return cls.indices[name] * WORD
+
+    @property
+    def contexts(self) -> Collection[int]:
+        """The contexts that may be in force again."""
+        return self._contexts.values()
 
     def set_regime(self, fetch: Hashable, data: Hashable) -> None:
         """Select the translation regimes of fetches and of loads and stores from now on.

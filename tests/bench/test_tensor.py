@@ -116,6 +116,17 @@ def test_a_pattern_that_no_row_matches_is_refused(capsys: pytest.CaptureFixture[
     assert "contains or matches 'gemm 17'" in capsys.readouterr().err
 
 
+def test_only_what_the_triad_binds_is_bound_by_memory() -> None:
+    def row(roof: str, triad: float) -> Row:
+        fractions = {"triad": triad, "fma": 0.7}
+        counts = frozenset({"membound_vs_triad"})
+        return Row("row", "array", 1, "ok", roof=roof, fraction=fractions[roof],
+                   fractions=fractions, counts=counts)  # fmt: skip
+
+    summary = TensorReport(rows=[row("triad", 0.9), row("triad", 0.8), row("fma", 0.3)]).summary
+    assert (summary["membound_vs_triad"], summary["arrays_vs_triad"]) == (0.8, 0.3)
+
+
 def test_options_of_the_tensor_benchmark_are_refused_elsewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -17,6 +17,7 @@ from emu.cpu import traps
 from emu.cpu.native.engine import NativeEngine
 from emu.cpu.reference import ReferenceEngine
 from emu.cpu.state import EXTENTS
+from emu.cpu.tensor import threads
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import SIZE as FORM
 from emu.cpu.tensor.descriptor import Descriptor
@@ -397,3 +398,24 @@ def test_long_instructions_let_python_look_around(monkeypatch: pytest.MonkeyPatc
     assert engine.run(100) == "budget"
     assert board.hart.instret == before + 100
     assert runs == [100, 99]
+
+
+def test_threads_that_come_later_take_part_and_change_nothing() -> None:
+    """An instruction that is issued natively, with its plan known before there were threads."""
+    before, results = threads.count(), []
+    board = Board(NativeEngine)
+    n = 200
+    board.memory.view(DATA, 4 * n * n)[:] = (
+        np.random.default_rng(2).random(n * n, np.float32).tobytes()
+    )
+    load_registers(board, *(descriptor(DATA + 0x4_0000 * i, "f32", (n, n), [n, 1])
+                            for i in (1, 0, 0)))  # fmt: skip
+    board["mstatus"] = 0x1_8000
+    try:
+        for count in (1, 1, 2, 3, 1):
+            threads.set_count(count)
+            board.go("tmatmul tr0, tr1, tr2, x0; tmatmul tr0, tr1, tr2, x0")
+            results.append(bytes(board.memory.view(DATA + 0x4_0000, 4 * n * n)))
+    finally:
+        threads.set_count(before)
+    assert set(results) == {results[0]}

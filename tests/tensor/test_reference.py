@@ -7,6 +7,7 @@ declaration says, of the result's greatest element (of each element, where the m
 from __future__ import annotations
 
 import math
+import os
 import random
 
 import numpy as np
@@ -17,7 +18,8 @@ from emu.cpu.tensor.reference import Array
 from emu.isa.xaitensor import TENSORS, Declaration
 from tests.tensor.drawn import Case, Placed, draw
 
-CASES = 4
+CASES = int(os.environ.get("AIOS_TENSOR_CASES", "4"))
+"""Of every instruction; more of them find more."""
 _MANTISSA = {"f64": 52, "f32": 23, "f16": 10, "bf16": 7}
 _LEAST = {"f64": -1074, "f32": -149, "f16": -24, "bf16": -133}
 

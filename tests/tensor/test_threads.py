@@ -73,6 +73,14 @@ def test_results_do_not_depend_on_the_number_of_threads(count: int) -> None:
         assert parts == [*range(count)]
 
 
+def test_a_plan_made_for_one_thread_uses_those_that_come_later() -> None:
+    threads.set_count(1)
+    plan = _roots()
+    for count in (1, 2, 1, 3):
+        threads.set_count(count)
+        assert _run(plan)[1] == [*range(count)]
+
+
 def test_a_small_plan_stays_with_one_thread() -> None:
     threads.set_count(2)
     assert _run(_roots(is_large=False))[1] == [0]

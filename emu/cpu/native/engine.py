@@ -116,9 +116,10 @@ class NativeEngine:
 
     def _map(self, vaddr: int, is_store: bool) -> None:
         """Enter the page of `vaddr`, which has just been accessed, in the load or store buffer."""
-        state = self._state
-        host = self._host_page(vaddr, "store" if is_store else "load")
+        state, access = self._state, "store" if is_store else "load"
+        host = self._host_page(vaddr, access)
         if host is not None:
+            self.hart.runs.enter(vaddr, vaddr, access)
             page = vaddr & -PAGE_SIZE
             entry = 2 * (page // PAGE_SIZE % TLB_ENTRIES)
             tlb = state.store_tlb if is_store else state.load_tlb

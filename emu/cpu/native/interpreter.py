@@ -15,6 +15,7 @@ from emu.cpu.native.floating import NATIVE_FLOAT, enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
 from emu.cpu.native.layout import FIRST_INSTRUCTION, RECORD_SCALE, Handler
 from emu.cpu.native.readings import perform
+from emu.cpu.native.refill import REFILLED, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
 from emu.isa import TABLE, Instruction
 
@@ -39,7 +40,11 @@ def build() -> ir.Module:
             perform(Frame(functions[-1], instruction.length), instruction.steps)
     table = _table(module, functions)
     for why in Exit:
-        _emit_exit(_handler(module, f"exit_{why.name.lower()}"), why)
+        exit_ = _handler(module, f"exit_{why.name.lower()}")
+        f = Frame(exit_, 0)
+        if why in REFILLED:
+            emit_refill(f, REFILLED[why])
+        _emit_exit(f, why)
     _emit_enter(_handler(module, "enter"))
     identify, fill = emit_identify(module, handlers), emit_fill(module, handlers)
     _emit_decode(_handler(module, "decode"), identify, fill)
@@ -85,9 +90,8 @@ def _table(module: ir.Module, functions: list[ir.Function]) -> ir.GlobalVariable
     return table
 
 
-def _emit_exit(function: ir.Function, why: Exit) -> None:
+def _emit_exit(f: Frame, why: Exit) -> None:
     """Return from the chain: `record` is the address that missed, in the exits that have one."""
-    f = Frame(function, 0)
     f.store("exit_code", i64(why))
     f.store("exit_info", f.builder.ptrtoint(f.record, LONG))
     f.store("pc", f.pc)

@@ -143,6 +143,15 @@ def across(e: Emitter, value: Value, combine: Callable[[Value, Value], Value]) -
     return value
 
 
+def extreme(e: Emitter, op: str, x: Value, y: Value) -> Value:
+    """The greater (`max`) or the less of floats, NaN if there is one; the sign of zero is open.
+
+    Three operations where `llvm.maximum`, which is particular about zeros, takes twice as many.
+    """
+    better = e.b.fcmp_ordered(">" if op == "max" else "<", x, y)
+    return e.b.select(e.b.fcmp_unordered("uno", x, x), x, e.b.select(better, x, y))
+
+
 def blank(e: Emitter, value: Value, mask: Value | None, filler: Value) -> Value:
     """`value` with `filler` in the lanes outside `mask`."""
     return value if mask is None else e.b.select(mask, value, filler)
@@ -244,10 +253,17 @@ def sweep(
     while combine is not None and len(values) > kinds:
         half = len(values) // 2
         values = [combine(x, y) for x, y in zip(values[:half], values[half:], strict=True)]
-    with e.loop(whole, n, lanes, carry=values) as rest:
-        mask = e.mask_below(b.sub(n, rest.index), lanes) if lanes > 1 else None
-        rest.next(*body(rest.index, mask, rest.values))
-    return rest.values
+    if lanes == 1:
+        with e.loop(whole, n, 1, carry=values) as rest:
+            rest.next(*body(rest.index, None, rest.values))
+        return rest.values
+    vectors = b.and_(n, e.const(I64, -lanes))
+    with e.loop(whole, vectors, lanes, carry=values) as rest:
+        rest.next(*body(rest.index, None, rest.values))
+    left = b.sub(n, vectors)
+    with e.branch(b.icmp_signed(">", left, e.const(I64, 0)), rest.values) as last:
+        last.next(*body(vectors, e.mask_below(left, lanes), last.values))
+    return last.values
 
 
 def each_vector(
@@ -278,24 +294,19 @@ def finish_row(
     def place(index: Value) -> Value:
         return e.offset(out, b.mul(index, e.const(I64, size)))
 
-    def store(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
-        e.store(result(index, mask), place(index), mask)
-        return []
-
-    def stream(index: Value, mask: Value | None, _: Sequence[Value]) -> list[Value]:
-        if mask is not None:
-            return store(index, mask, _)
-        e.stream(result(index, mask), place(index))
-        return []
-
-    zero = e.const(I64, 0)
+    zero, vectors = e.const(I64, 0), b.and_(n, e.const(I64, -lanes))
     odd = b.and_(b.ptrtoint(out, I64), e.const(I64, lanes * size - 1))
     wanted = b.icmp_signed("!=", e.word("stream"), zero)
-    with b.if_else(b.and_(wanted, b.icmp_signed("==", odd, zero))) as (then, otherwise):
-        with then:
-            sweep(e, n, lanes, [], stream)
-        with otherwise:
-            sweep(e, n, lanes, [], store)
+    with e.branch(b.and_(wanted, b.icmp_signed("==", odd, zero)), [zero]) as streamed:
+        with e.loop(0, vectors, lanes) as loop:
+            e.stream(result(loop.index, None), place(loop.index))
+        streamed.next(vectors)
+    with e.loop(streamed.values[0], vectors, lanes) as loop:
+        e.store(result(loop.index, None), place(loop.index))
+    left = b.sub(n, vectors)
+    with b.if_then(b.icmp_signed(">", left, zero)):
+        mask = e.mask_below(left, lanes)
+        e.store(result(vectors, mask), place(vectors), mask)
 
 
 def adjacent_from(view: View, axis: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import View
 from emu.cpu.tensor.faults import Cause, Operand, TensorFault
-from emu.cpu.tensor.semantics import ACTIVATIONS, BINARY, UNARY
+from emu.cpu.tensor.semantics import ACTIVATIONS, MEANINGS
 from emu.isa.xaitensor import TENSORS, Declaration
 from emu.isa.xaitensor.notation import Scope, read
 from emu.isa.xaitensor.shapes import BLOCK, Misfit, bind
@@ -109,12 +109,12 @@ def _operations(
 ) -> int:
     """Arithmetic operations, the activation's included."""
     elements = views[declaration.results[0].name].count
-    meaning = BINARY.get(declaration.mnemonic) or UNARY.get(declaration.mnemonic)
+    meaning = MEANINGS.get(declaration.mnemonic)
     operations = int(read(declaration.work)(scope)) if declaration.work else 0
     if meaning is not None and not declaration.work:
         operations = meaning.flops * elements
     mnemonic = ACTIVATIONS[at.activation] if declaration.activates else None
-    return operations + (UNARY[mnemonic].flops * elements if mnemonic else 0)
+    return operations + (MEANINGS[mnemonic].flops * elements if mnemonic else 0)
 
 
 def _pieces(declaration: Declaration, scope: Scope) -> int:

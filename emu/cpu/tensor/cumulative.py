@@ -17,8 +17,8 @@ from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, vector
+from emu.cpu.tensor.folds import FOLDS
 from emu.cpu.tensor.kernels import kernel
-from emu.cpu.tensor.reduce import FOLDS
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
 _BLOCK = Block(f"{WORDS} step_out strips")

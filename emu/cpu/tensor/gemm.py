@@ -7,8 +7,8 @@ divide the result. The kernel (`Writer`) loops over batches, then over blocks of
 inner dimension and of rows, packs, and calls the tile (`tile.py`) for each piece of the result.
 
 Rows are cut into tiles of two heights that differ by one, columns into tiles whose numbers of
-vectors differ by one, so that nothing is computed in vain but the lanes of the last vector. A panel
-of the right operand stays in the first-level cache while a block of the left one passes by in the
+vectors differ by one, so that nothing is computed in vain but the lanes of the last vector. The
+rows of a tile stay in the first-level cache while a block of the right operand passes by from the
 second. Every element is summed in the same order whatever the blocks of rows and columns are.
 """
 
@@ -49,7 +49,7 @@ _UNBLOCKED = 4096
 _DEPTH_BYTES = 2048
 """Of such a line in a block."""
 _IN_PLACE = 1 << 20
-"""Bytes of a right operand that need not be packed."""
+"""Bytes from the first to the last row of a right operand that need not be packed."""
 _STREAM = 16
 """Rows of a large right operand that are read side by side, for as many rows of the left one."""
 _COLLISION, _WAYS = 4096, 9
@@ -60,8 +60,8 @@ _LATENCY = 8
 """Multiplications under way at a time."""
 _BAND = 1024
 """Rows for which partial sums are kept, where they cannot be kept in the result."""
-_LEFT_BYTES, _RIGHT_BYTES = 1 << 19, 1 << 22
-"""Of a packed block: half the second-level cache, a part of the third."""
+_LEFT_BYTES, _RIGHT_BYTES = 1 << 19, 1 << 20
+"""Of a packed block, to be found in the second-level cache."""
 
 
 @schedule("tmatmul")
@@ -182,8 +182,9 @@ def _left(p: Product, height: int) -> str:
 
 def _right(p: Product, height: int) -> str:
     """How the right operand is read: in place if few rows use it, or caches hold it anyway."""
-    (m, n, k), dtype, (row, column) = p.extents, p.b.dtype, p.b.strides[-2:]
-    small = k * n * dtype.size <= _IN_PLACE and sum_size(dtype) == dtype.size
+    (m, _, k), dtype, (row, column) = p.extents, p.b.dtype, p.b.strides[-2:]
+    reach = k * abs(row) * (4 if row % _COLLISION == 0 else 1)
+    small = reach <= _IN_PLACE and sum_size(dtype) == dtype.size
     if column == dtype.size and (m <= _FEW_TILES * height or small or _streamed(p)):
         return "row"
     return layout(dtype, column, row)

@@ -3,7 +3,7 @@
 `Writer` emits one function for a `Form`, everything the code depends on; the rest is parameters
 (`WORDS`), which `gemm.py` computes. From the outside in the loops are: products of the batch, bands
 of rows, blocks of columns, blocks of the inner dimension (a block of the right operand is packed),
-blocks of rows (one of the left operand is packed), tiles of columns, tiles of rows. Threads divide
+blocks of rows (one of the left operand is packed), tiles of rows, tiles of columns. Threads divide
 what the word `split` names, and each packs for itself.
 """
 
@@ -59,8 +59,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        names = ("direct", self.direct), ("adjacent", self.adjacent), ("blocked", self.blocked)
-        flags = " ".join(name for name, is_so in names if is_so)
+        flags = " ".join(flag for flag in ("direct", "adjacent", "blocked") if getattr(self, flag))
         return (
             f"tmatmul {self.dtype.name} {self.epilogue.name} "
             f" {self.heights} {self.widths} {self.left} {self.right} {self.ahead} {flags}"
@@ -246,36 +245,42 @@ class Writer:
         self, rows: tuple[Value, Value], columns: tuple[Value, Value], inner: Value, steps: Value
     ) -> None:
         """All tiles of one block."""
-        e, b, form = self.e, self.b, self.form
-        one = e.const(I64, 1)
-        top, side = self.row(rows[0]), self.column(columns[0])
+        e, b = self.e, self.b
+        corner = self.row(rows[0]), self.column(columns[0])
         first = b.and_(
             b.icmp_signed("==", inner, e.const(I64, 0)),
             b.icmp_signed("==", e.word("accumulate"), e.const(I64, 0)),
         )
         last = b.icmp_signed(">=", b.add(inner, steps), e.word("k"))
-        ends = [b.zext(flag, I64) for flag in (first, last)]
-        with e.loop(*columns) as j:
-            column = self.column(j.index)
-            across = b.sub(self.column(b.add(j.index, one)), column)
-            right = self.at.b.moved(e, inner, column).at
-            if form.packs_right:
-                right = self.panel("right", b.sub(column, side), steps)
-            free = smaller(e, across, b.sub(e.word("n"), column))
-            with e.loop(*rows) as i:
-                row = self.row(i.index)
-                down = b.sub(self.row(b.add(i.index, one)), row)
-                left = self.at.a.moved(e, row, inner).at
-                if form.packs_left:
-                    left = self.panel("left", b.sub(row, top), steps)
-                c = self.at.c.moved(e, row, column).at
-                sums = c
-                if not form.direct:
-                    sums = Matrix(self.scratch("sums"), e.word("sums_row"), sum_size(self.dtype))
-                    down_band = b.sub(row, self.band_row)
-                    sums = sums.moved(e, down_band, b.sub(column, side)).at
-                bias = self.at.bias.moved(e, row, column).at
-                self.choose((down, across), (left, right, c, sums, bias, steps, free, *ends))
+        ends = (b.zext(first, I64), b.zext(last, I64))
+        with e.loop(*rows) as i, e.loop(*columns) as j:  # the result is written along its rows
+            self.one_tile(i.index, j.index, corner, (inner, steps), ends)
+
+    def one_tile(
+        self, i: Value, j: Value, corner: tuple[Value, Value], inner: tuple[Value, Value],
+        ends: tuple[Value, Value],
+    ) -> None:  # fmt: skip
+        """Tile (i, j) of a block that begins at `corner`."""
+        e, b, form = self.e, self.b, self.form
+        start, steps = inner
+        row, column, one = self.row(i), self.column(j), e.const(I64, 1)
+        down, across = (
+            b.sub(self.row(b.add(i, one)), row),
+            b.sub(self.column(b.add(j, one)), column),
+        )
+        below, beside = b.sub(row, corner[0]), b.sub(column, corner[1])
+        left, right = self.at.a.moved(e, row, start).at, self.at.b.moved(e, start, column).at
+        if form.packs_left:
+            left = self.panel("left", below, steps)
+        if form.packs_right:
+            right = self.panel("right", beside, steps)
+        c = sums = self.at.c.moved(e, row, column).at
+        if form.blocked and not form.direct:
+            partial = Matrix(self.scratch("sums"), e.word("sums_row"), sum_size(self.dtype))
+            sums = partial.moved(e, b.sub(row, self.band_row), beside).at
+        bias = self.at.bias.moved(e, row, column).at
+        free = smaller(e, across, b.sub(e.word("n"), column))
+        self.choose((down, across), (left, right, c, sums, bias, steps, free, *ends))
 
     def choose(self, shape: tuple[Value, Value], arguments: tuple[Value, ...]) -> None:
         """Call the tile of this height and width."""

@@ -7,7 +7,6 @@ records a step of the plan being made (`plan.py`); nothing runs yet.
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from array import array
 from collections.abc import Callable, Sequence
@@ -26,7 +25,6 @@ _PASSES = ("instruction_combine", "simplify_cfg")
 """Emitted code is in SSA form, with its loops and vectors as they should be. LLVM's first level
 takes half of the time of a compilation and makes no kernel measurably faster than these do."""
 _DOUBLE, _WORD = struct.Struct("<d"), struct.Struct("<q")
-_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 class Kernel:
@@ -44,7 +42,6 @@ class Kernel:
         key = f"tensor {name} {source_key('emu.cpu.tensor')}"
         self._code = compile_cached(key, build, opt=1, passes=() if lean else _PASSES)
         self.address = self._code.address("kernel")
-        self._call = _PROTOTYPE(self.address)
 
     def __call__(self, **words: Word) -> None:
         """Record a call. A float is passed as the bits of an f64; words not named are 0."""
@@ -70,10 +67,6 @@ class Kernel:
                 for i, item in enumerate(value):
                     values[at + i] = item
         return Step(self, values, tuple(holes), self._parallel, blame)
-
-    def run(self, words: int, part: int, parts: int) -> int:
-        """Run it over a parameter block at a host address; 0, or 1 when a check failed."""
-        return int(self._call(words, part, parts))
 
 
 _kernels: dict[str, Kernel] = {}

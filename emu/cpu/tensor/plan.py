@@ -53,10 +53,7 @@ class Runnable(Protocol):
 
     @property
     def address(self) -> int:
-        """Of `i64 kernel(ptr words, i64 part, i64 parts)`."""
-
-    def run(self, words: int, part: int, parts: int) -> int:
-        """Call it with the address of its parameter block; 0, or 1 when a check failed."""
+        """Of `i64 kernel(ptr words, i64 part, i64 parts)`: 0, or 1 when a check failed."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import schedule
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, vector
 from emu.cpu.tensor.expr import arg
+from emu.cpu.tensor.folds import FOLDS, Fold
 from emu.cpu.tensor.kernels import Word, kernel
-from emu.cpu.tensor.reduce import FOLDS, Fold, run_reduce
+from emu.cpu.tensor.reduce import run_reduce
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
 POOLS = {"tmaxpool": FOLDS["tredmax"], "tavgpool": FOLDS["tmean"]}

@@ -22,6 +22,7 @@ from emu.cpu.tensor.axes import (
     blank,
     each_vector,
     expanded,
+    extreme,
     share,
     split,
     sweep,
@@ -32,8 +33,8 @@ from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import I64 as INDEX
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, is_float, vector
+from emu.cpu.tensor.folds import FOLDS
 from emu.cpu.tensor.kernels import SCRATCH, kernel
-from emu.cpu.tensor.reduce import FOLDS
 from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
 _BLOCK = Block(f"{WORDS} strips")
@@ -180,7 +181,7 @@ class _Search:
 
             def fold(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
                 x = self._load(e.offset(block, b.mul(index, self.step)), mask)
-                return [self._pick(values[0], blank(e, x, mask, start))]
+                return [self._pick(blank(e, x, mask, start), values[0])]
 
             (lanes,) = sweep(e, length, self.lanes, [start], fold, self._pick)
             value, (best, where) = across(e, lanes, self._pick), blocks.values
@@ -190,6 +191,8 @@ class _Search:
         e.store(b.add(where, self._place(source, best, where)), out)
 
     def _pick(self, x: Value, y: Value) -> Value:
+        if is_float(x.type):
+            return extreme(self.e, self.fold.op, x, y)
         return self.math.apply(self.fold.op, x, y)
 
     def _block(self, source: Value, at: Value) -> tuple[Value, Value]:

@@ -1,148 +1,118 @@
-"""What every elementwise instruction computes, stated once.
+"""What elementwise instructions compute, as expressions: read from their declared meanings.
 
-`BINARY` and `UNARY` map mnemonics to their meaning: an expression (`expr.py`), the kinds of element
-it takes, and whether the result is a boolean. The destination's dtype is the sources' dtype, or
-bool. Half-precision floats are computed in f32. What a reader may wonder about:
-
-* `tdiv` of integers truncates toward zero; dividing by zero gives -1 (all ones) and the smallest
-  number by -1 itself, as RISC-V divides. `tmod` of integers takes the divisor's sign (ONNX Mod,
-  NumPy), of floats the dividend's (ONNX fmod); an integer modulo zero is the dividend.
-  `tfmod` takes the dividend's sign for both.
-* `tmin`, `tmax` and `trelu` give NaN for NaN; `tthresholdedrelu` too, `tshrink` 0.
-* `tpow` of integers wraps; a negative exponent gives the truncated real result.
-* A shift by the element's width or more leaves 0, or a negative number's -1 when shifted right.
-* `tgelu`, `tgelu_tanh`, `tmish` and `tswish` of minus infinity are 0, their limit.
+The table of instructions says `alpha * x if x < 0 else x`; here that becomes the `Expr` that is
+lowered to vectors. Only where another expression of the same value is better conditioned, or is one
+operation of the vocabulary, does `LOWERED` have that instead; the reference semantics
+(`reference.py`), which evaluates what is declared, is the judge of both. Half-precision floats are
+computed in f32.
 """
 
 from __future__ import annotations
 
+import ast
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emu.cpu.tensor.expr import ALPHA, BETA, Expr, arg, call, lift
+from emu.cpu.tensor.expr import ALPHA, BETA, OPS, Expr, arg, call, evaluate, lift
+from emu.isa.xaitensor import TENSORS, Declaration
+from emu.isa.xaitensor.declare import BINARY as BINARY_FORM
+from emu.isa.xaitensor.declare import UNARY as UNARY_FORM
 
-NUMBERS = frozenset({"float", "int"})
-FLOATS = frozenset({"float"})
-ANY = frozenset({"float", "int", "bool"})
-LOGIC = frozenset({"int", "bool"})
-INTEGERS = frozenset({"int"})
+_X = arg(0)
+
+LOWERED = {
+    "thardswish": _X * (call("min", call("max", _X + 3, 0), 6) * lift(1 / 6)),
+    "tgelu": call("gelu", _X),
+    "tgelu_tanh": call("gelu_tanh", _X),
+    "tmish": call("mish", _X),
+    "tswish": call("swish", _X, ALPHA),
+}
+"""What is lowered in place of the declared meaning."""
+
+_CALLS = {"bitand": "and", "bitor": "or", "bitxor": "xor", "bitnot": "not"}
+"""Functions of meanings whose operation has another name; all others have the same."""
+_BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
+_COMPARE = {ast.Lt: "lt", ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne"}
+_SWAPPED = {ast.Gt: "lt", ast.GtE: "le"}
+_NAMES = {"alpha": ALPHA, "beta": BETA, "pi": lift(math.pi), "inf": lift(math.inf)}
+
+
+def expression(text: str, operands: Sequence[str]) -> Expr:
+    """The meaning of one element as an expression; `operands` are the names of the sources.
+
+    What depends on constants only is computed here, in double precision. Raises ValueError for what
+    the vocabulary does not have.
+    """
+    names = {**_NAMES, **{name: arg(i) for i, name in enumerate(operands)}}
+    return _read(ast.parse(text, mode="eval").body, names)
+
+
+def _read(node: ast.expr, names: Mapping[str, Expr]) -> Expr:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return lift(value)
+        case ast.Name(id=name) if name in names:
+            return names[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _folded("neg", _read(operand, names))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _folded(_BINARY[type(op)], _read(left, names), _read(right, names))
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
+            return call(_COMPARE[type(op)], _read(left, names), _read(right, names))
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _SWAPPED:
+            return call(_SWAPPED[type(op)], _read(right, names), _read(left, names))
+        case ast.IfExp(test=test, body=body, orelse=other):
+            return call("select", *(_read(part, names) for part in (test, body, other)))
+        case ast.Call(func=ast.Name(id=name), args=args):
+            return _folded(_CALLS.get(name, name), *(_read(a, names) for a in args))
+    raise ValueError(f"'{ast.unparse(node)}' is not in the vocabulary of elementwise expressions")
+
+
+def _folded(op: str, *args: Expr) -> Expr:
+    if op not in OPS:
+        raise ValueError(f"'{op}' is not in the vocabulary of elementwise expressions")
+    found = call(op, *args)
+    return lift(evaluate(found, ())) if all(a.op == "const" for a in args) else found
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """An elementwise instruction: expression, element kinds, result, attribute defaults, cost."""
+    """An elementwise instruction: what is lowered, and operations an element."""
 
     expr: Expr
-    kinds: frozenset[str] = NUMBERS
-    compares: bool = False
-    defaults: tuple[float, float] = (0.0, 0.0)
-    flops: int = 1
+    flops: int
 
 
-_X, _Y = arg(0), arg(1)
-_TRANSCENDENTAL = 20  # operations of one evaluation, for the timing model
+_FREE = ("arg", "const", "param")
+_ONE = (
+    "add", "sub", "mul", "and", "or", "xor", "not", "neg", "abs", "min", "max", "shl", "shr",
+    "floor", "ceil", "rint", "eq", "ne", "lt", "le", "select",
+)  # fmt: skip
+_FLOPS = {**dict.fromkeys(_ONE, 1), **dict.fromkeys(("div", "sqrt", "mod", "fmod"), 4), "pow": 40}
+_TRANSCENDENTAL = 20
 
 
-def _binary(op: str, kinds: frozenset[str] = NUMBERS, flops: int = 1) -> Elementwise:
-    return Elementwise(call(op, _X, _Y), kinds, flops=flops)
+def _flops(expr: Expr) -> int:
+    """Operations of one evaluation, for the timing model."""
+    own = 0 if expr.op in _FREE else _FLOPS.get(expr.op, _TRANSCENDENTAL)
+    return own + sum(map(_flops, expr.args))
 
 
-def _compare(expr: Expr, kinds: frozenset[str] = NUMBERS) -> Elementwise:
-    return Elementwise(expr, kinds, compares=True)
+def _elementwise(declaration: Declaration) -> Elementwise:
+    sources = [o.name for o in declaration.operands if not o.written]
+    found = LOWERED.get(declaration.mnemonic) or expression(declaration.means, sources)
+    return Elementwise(found, _flops(found))
 
 
-BINARY = {
-    "tadd": _binary("add"),
-    "tsub": _binary("sub"),
-    "tmul": _binary("mul"),
-    "tdiv": _binary("div"),
-    "tmod": _binary("mod"),
-    "tpow": _binary("pow", flops=2 * _TRANSCENDENTAL),
-    "tmin": _binary("min"),
-    "tmax": _binary("max"),
-    "teq": _compare(call("eq", _X, _Y), ANY),
-    "tne": _compare(call("ne", _X, _Y), ANY),
-    "tlt": _compare(call("lt", _X, _Y)),
-    "tle": _compare(call("le", _X, _Y)),
-    "tgt": _compare(call("lt", _Y, _X)),
-    "tge": _compare(call("le", _Y, _X)),
-    "tand": _binary("and", LOGIC),
-    "tor": _binary("or", LOGIC),
-    "txor": _binary("xor", LOGIC),
-    "tfmod": _binary("fmod"),
-    "tshl": _binary("shl", INTEGERS),
-    "tshr": _binary("shr", INTEGERS),
-    "tprelu": Elementwise(call("select", _X < 0, _Y * _X, _X), FLOATS, flops=2),
-    "taddrelu": Elementwise(call("max", _X + _Y, 0), flops=2),
-}
-
-
-def _clamp(x: Expr, low: Expr | float, high: Expr | float) -> Expr:
-    return call("min", call("max", x, low), high)
-
-
-def _function(expr: Expr, alpha: float = 0.0, beta: float = 0.0) -> Elementwise:
-    return Elementwise(expr, FLOATS, defaults=(alpha, beta), flops=_TRANSCENDENTAL)
-
-
-_HARD = _clamp(ALPHA * _X + BETA, 0, 1)
-
+MEANINGS = {m: _elementwise(d) for m, d in TENSORS.items() if d.family == "elementwise"}
+"""Every elementwise instruction."""
+BINARY = {m: MEANINGS[m] for m, d in TENSORS.items() if d.form is BINARY_FORM and m in MEANINGS}
 UNARY = {
-    "tneg": Elementwise(-_X),
-    "tabs": Elementwise(call("abs", _X)),
-    "tsqrt": Elementwise(call("sqrt", _X), FLOATS, flops=4),
-    "texp": _function(call("exp", _X)),
-    "tlog": _function(call("log", _X)),
-    "tsin": _function(call("sin", _X)),
-    "tcos": _function(call("cos", _X)),
-    "ttanh": _function(call("tanh", _X)),
-    "terf": _function(call("erf", _X)),
-    "tfloor": Elementwise(call("floor", _X)),
-    "tceil": Elementwise(call("ceil", _X)),
-    "tround": Elementwise(call("rint", _X)),
-    "trecip": Elementwise(1 / _X, FLOATS, flops=4),
-    "trelu": Elementwise(call("max", _X, 0)),
-    "tleakyrelu": Elementwise(
-        call("select", _X < 0, ALPHA * _X, _X), FLOATS, defaults=(0.01, 0.0), flops=2
-    ),
-    "tsigmoid": _function(call("sigmoid", _X)),
-    "thardsigmoid": Elementwise(_HARD, FLOATS, defaults=(0.2, 0.5), flops=4),
-    "thardswish": Elementwise(_X * (_clamp(_X + 3, 0, 6) * lift(1 / 6)), FLOATS, flops=5),
-    "telu": _function(call("select", _X < 0, ALPHA * call("expm1", _X), _X), 1.0),
-    "tgelu": _function(call("gelu", _X)),
-    "tgelu_tanh": _function(call("gelu_tanh", _X)),
-    "tsoftplus": _function(call("max", _X, 0) + call("log1p", call("exp", -call("abs", _X)))),
-    "tclip": Elementwise(_clamp(_X, ALPHA, BETA), defaults=(-math.inf, math.inf), flops=2),
-    "tnot": Elementwise(call("not", _X), LOGIC),
-    "tsign": Elementwise(call("select", _X > 0, 1, call("select", _X < 0, -1, _X)), flops=2),
-    "trsqrt": Elementwise(1 / call("sqrt", _X), FLOATS, flops=8),
-    "ttan": _function(call("tan", _X)),
-    "tasin": _function(call("asin", _X)),
-    "tacos": _function(call("acos", _X)),
-    "tatan": _function(call("atan", _X)),
-    "tsinh": _function(call("sinh", _X)),
-    "tcosh": _function(call("cosh", _X)),
-    "tasinh": _function(call("asinh", _X)),
-    "tacosh": _function(call("acosh", _X)),
-    "tatanh": _function(call("atanh", _X)),
-    "tselu": _function(
-        call("select", _X < 0, (ALPHA * BETA) * call("expm1", _X), BETA * _X),
-        1.67326319217681884765625, 1.05070102214813232421875,
-    ),
-    "tcelu": _function(call("select", _X < 0, ALPHA * call("expm1", _X / ALPHA), _X), 1.0),
-    "tmish": _function(call("mish", _X)),
-    "tswish": _function(call("swish", _X, ALPHA), 1.0),
-    "tsoftsign": Elementwise(_X / (call("abs", _X) + 1), FLOATS, flops=4),
-    "tthresholdedrelu": Elementwise(
-        call("select", _X <= ALPHA, 0, _X), FLOATS, defaults=(1.0, 0.0), flops=2
-    ),
-    "tshrink": Elementwise(
-        call("select", _X < -ALPHA, _X + BETA, call("select", _X > ALPHA, _X - BETA, 0)),
-        FLOATS, defaults=(0.5, 0.0), flops=4,
-    ),
-    "tisnan": _compare(call("ne", _X, _X), FLOATS),
-    "tisinf": _compare(call("eq", call("abs", _X), math.inf), FLOATS),
-}  # fmt: skip
+    m: MEANINGS[m] for m, d in TENSORS.items() if d.form is UNARY_FORM and m in MEANINGS and d.types
+}
+"""Without `tcopy`, which changes the type."""
+WHERE = MEANINGS["twhere"].expr
 
 ACTIVATIONS = (
     None, "trelu", "tsigmoid", "ttanh", "tleakyrelu", "tclip", "telu", "thardsigmoid", "thardswish",
@@ -151,6 +121,3 @@ ACTIVATIONS = (
 )  # fmt: skip
 """The attribute block's activation codes (a code is a place in this tuple), as the instruction that
 would compute them; `alpha` and `beta` are the block's, as they stand."""
-
-WHERE = call("select", arg(0), arg(1), arg(2))
-"""The second or third operand, by the boolean that is the first."""

@@ -27,6 +27,8 @@ _FLOPS_PER_NS, _BYTES_PER_NS = 128, 20
 _WORTH_NS = 12_000
 """How long one thread should be busy, at the rates of one core with its data in a cache, before
 others help: handing out parts takes about a microsecond, waking a thread several."""
+_STACK_BYTES = 4 << 20
+"""Of every thread: kernels keep tiles there, and some hosts give threads little."""
 
 
 def is_large(flops: int, moved: int) -> bool:
@@ -55,7 +57,7 @@ class _Team:
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._threads: list[threading.Thread] = []
         self._wanted: int | None = None
-        self._is_open = False
+        self._is_open = self._is_needed = False
         atexit.register(self.stop)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -71,20 +73,21 @@ class _Team:
         """Change how many there are to be."""
         if not 1 <= number <= THREADS_MAX:
             raise ValueError(f"{number} is no number of threads from 1 to {THREADS_MAX}")
-        was_running = bool(self._threads)
         self.stop()
         self._wanted = number
-        if was_running:
+        if self._is_needed:
             self.start()
 
     def start(self) -> None:
         """Have the threads run, if they do not yet."""
+        self._is_needed = True
         if self._threads or self.wanted == 1:
             return
         if not self._is_open:
             self._call("open_team")(self.address)
             self._is_open = True
         self._words[Team.QUIT // WORD] = 0
+        before = threading.stack_size(_STACK_BYTES)
         for number in range(1, self.wanted):
             thread = threading.Thread(
                 target=self._call("work"),
@@ -94,6 +97,7 @@ class _Team:
             )
             self._threads.append(thread)
             thread.start()
+        threading.stack_size(before)
         self._words[Team.PARTS // WORD] = self.wanted
 
     def stop(self) -> None:

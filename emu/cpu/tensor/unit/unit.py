@@ -13,9 +13,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from emu.cpu import mmu
 from emu.cpu.native.layout import TensorCall
-from emu.cpu.state import RUNS
 from emu.cpu.tensor import threads
 from emu.cpu.tensor.arena import reserved
 from emu.cpu.tensor.descriptor import SIZE
@@ -60,7 +58,6 @@ class TensorUnit:
         self._scratch = reserved(mmap.PAGESIZE)
         self._records: dict[bytes, tuple[array[int], Plan]] = {}
         self._records_words = 0
-        self._next_run = 0
         code = unit_code()
         for call, name in _FUNCTIONS.items():
             self._words[call] = code.address(name)
@@ -108,17 +105,7 @@ class TensorUnit:
         where = ctypes.addressof(addend)
         if self._translate(extents, runs, state.data_context, low, high - low, where):
             return
-        first, last = (mmu.resolve(hart, at, access) for at in (low, high - 1))
-        ram = hart.memory
-        start = max(first.start, ram.base - first.offset)
-        end = min(last.end, ram.base + ram.size - first.offset)
-        distance = ram.host_address - ram.base + first.offset
-        run = 4 * (self._next_run % RUNS)
-        self._next_run += 1
-        words = state.store_runs if access == "store" else state.load_runs
-        entry = (state.data_context, start & _ALL, end - start, distance & _ALL)
-        for i, value in enumerate(entry):
-            words[run + i] = value
+        hart.runs.enter(low, high - 1, access)
 
     # plans
 

@@ -1,0 +1,55 @@
+"""Runs of pages that lie in one piece in RAM: what translations have taught, for emitted code.
+
+A page table walk answers for a whole leaf page (4 KiB, 2 MiB, 1 GiB) or all of memory. `Runs` keeps
+such answers in the state block (`load_runs`, `store_runs`), where emitted code finds the pages that
+its translation buffers lack and the operands of tensor instructions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.cpu import mmu
+from emu.cpu.state import RUNS
+
+if TYPE_CHECKING:
+    from emu.cpu.hart import Hart
+
+_ALL = (1 << 64) - 1
+_WORDS = 4
+
+
+class Runs:
+    """The runs of a hart. An entry is context, start, bytes, host address - virtual address."""
+
+    def __init__(self, hart: Hart) -> None:
+        self._hart = hart
+
+    def enter(self, first: int, last: int, access: str) -> None:
+        """Enter the run with the bytes from `first` to `last`, which have just been accessed
+        ("load", "store") and lie in one piece, both in RAM. Raises Trap if they cannot be."""
+        low, high = (mmu.resolve(self._hart, at, access) for at in (first, last))
+        ram = self._hart.memory
+        start = max(low.start, ram.base - low.offset)
+        end = min(high.end, ram.base + ram.size - low.offset)
+        distance = (ram.host_address - ram.base + low.offset) & _ALL
+        self._put(start, end, distance, access)
+
+    def _put(self, start: int, end: int, distance: int, access: str) -> None:
+        """Extend an entry that the run continues, or replace the least useful one: one that is not
+        valid any more, else the shortest."""
+        state = self._hart.state
+        words = state.store_runs if access == "store" else state.load_runs
+        context, valid = state.data_context, state.contexts
+        worth: dict[int, int] = {}
+        for at in range(0, _WORDS * RUNS, _WORDS):
+            if words[at] == context and words[at + 3] == distance:
+                there, behind = words[at + 1], words[at + 1] + words[at + 2]
+                if there <= end and start <= behind:
+                    words[at + 1] = min(there, start)
+                    words[at + 2] = max(behind, end) - words[at + 1]
+                    return
+            worth[at] = words[at + 2] if words[at] in valid else 0
+        at = min(worth, key=worth.__getitem__)
+        for i, value in enumerate((context, start, end - start, distance)):
+            words[at + i] = value
