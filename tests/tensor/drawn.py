@@ -199,10 +199,11 @@ def _fill(case: Case, rng: random.Random) -> bool:
         count = int(np.prod(dims, dtype=np.int64))
         if operand.indexes:
             reach = read(operand.indexes)(case.scope)
+            width = dims[-1] if isinstance(reach, tuple) else 1
             reach = reach if isinstance(reach, tuple) else (reach,)
             if count and not all(reach):
                 return False
-            ranges = [reach[i % len(reach)] for i in range(count)]
+            ranges = [reach[i % width] for i in range(count)]
             elements: list[Number] = [
                 rng.randint(0, n) if operand.type == "count" else rng.randrange(-n, n)
                 for n in ranges

@@ -107,7 +107,8 @@ def _modulo(x: Number, y: Number) -> Number:
 def _power(x: Number, y: Number) -> Number:
     if not isinstance(x, int) or not isinstance(y, int):
         return _SCALARS["pow"](x, y)
-    return x**y if y >= 0 else divide(1, x**-y) if x else 0
+    found: int = x**y if y >= 0 else divide(1, x**-y)
+    return found
 
 
 def _ordered(_: Scope, values: Sequence[Number], descending: bool) -> tuple[int, ...]:

@@ -17,13 +17,14 @@ _KEEP = {"keep": 1}
 
 
 def _fold(
-    number: int, mnemonic: str, means: str, doc: str, T: str = "number", each: str = "x[*k]"
-) -> None:
+    number: int, mnemonic: str, means: str, doc: str, T: str = "number", each: str = "x[*k]",
+    ulps: float = 0,
+) -> None:  # fmt: skip
     """A reduction over the axes of the mask: `means` over (braces) what `each` element becomes."""
     elements = f"{each} for k in s if kept(k) == i"
     tensor(
         mnemonic, ALONG, number, _FOLDED, T=T, flags=_KEEP,
-        means=f"d[*i] = {means.format(elements)}", work="prod(x)", doc=doc,
+        means=f"d[*i] = {means.format(elements)}", work="prod(x)", doc=doc, ulps=ulps,
     )  # fmt: skip
 
 
@@ -35,11 +36,11 @@ _fold(6, "tredmin", "min({})", "Minimum over axes; of nothing, inf or the greate
 _fold(11, "tsuml1", "sum({})", "Sum of magnitudes over axes.", each="abs(x[*k])")
 _fold(12, "tl2", "sqrt(sum({}))", "Euclidean length over axes.", "float", "x[*k] * x[*k]")
 _fold(13, "tsumsq", "sum({})", "Sum of squares over axes.", each="x[*k] * x[*k]")
-_fold(14, "tlogsum", "log(sum({}))", "Logarithm of the sum over axes.", "float")
+_fold(14, "tlogsum", "log(sum({}))", "Logarithm of the sum over axes.", "float", ulps=2)
 _fold(
     15, "tlogsumexp", "log(sum({}))",
     "Logarithm of the sum of exponentials over axes. The greatest element is taken off first, so "
-    "nothing overflows.", "float", "exp(x[*k])",
+    "nothing overflows.", "float", "exp(x[*k])", ulps=4,
 )  # fmt: skip
 
 for _number, _search, _word in ((7, "argmax", "maximum"), (8, "argmin", "minimum")):

@@ -35,7 +35,7 @@ tensor(
 tensor(
     "tpow", BINARY, 5, _BOTH, T="number",
     means="pow(x, y)",
-    doc="Power. Of integers it wraps; a negative exponent gives the truncated real result.",
+    doc="Power. Of integers it wraps; a negative exponent gives the reciprocal, as tdiv does.",
     ulps=4,
 )  # fmt: skip
 tensor("tmin", BINARY, 6, _BOTH, T="number", means="min(x, y)", doc="Minimum; NaN if either is.")
@@ -107,7 +107,7 @@ tensor(
     means="min(max(alpha * x + beta, 0), 1)",
     doc="Hard sigmoid.", ulps=2,
 )  # fmt: skip
-tensor("thardswish", UNARY, 18, _EACH, T="float", means="x * min(max(x / 6 + 0.5, 0), 1)",
+tensor("thardswish", UNARY, 18, _EACH, T="float", means="x * (min(max(x + 3, 0), 6) / 6)",
        doc="Hard swish.", ulps=3)  # fmt: skip
 tensor(
     "telu", UNARY, 19, _EACH, T="float", defaults={"alpha": 1.0},
@@ -119,7 +119,7 @@ tensor("tgelu", UNARY, 20, _EACH, T="float", means="0 if x == -inf else x * ncdf
 tensor(
     "tgelu_tanh", UNARY, 21, _EACH, T="float",
     means="0 if x == -inf else x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * x * x * x))",
-    doc="Gaussian error linear unit, tanh approximation.", ulps=4,
+    doc="Gaussian error linear unit, tanh approximation.", ulps=16,
 )  # fmt: skip
 tensor("tsoftplus", UNARY, 22, _EACH, T="float", means="max(x, 0) + log1p(exp(-abs(x)))",
        doc="Softplus.", ulps=3)  # fmt: skip
