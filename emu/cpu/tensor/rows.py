@@ -100,10 +100,17 @@ def shares(e: Emitter, lanes: int = 16) -> Share:
 @contextmanager
 def rows(e: Emitter, operands: int, part: Share) -> Iterator[list[Value]]:
     """Visit the rows of a share in order; the body sees where each operand's row begins."""
+    with rows_with_index(e, operands, part) as (_, row):
+        yield row
+
+
+@contextmanager
+def rows_with_index(e: Emitter, operands: int, part: Share) -> Iterator[tuple[Value, list[Value]]]:
+    """As `rows`, and the body sees the number of the row."""
     strides = [f"s{k}" for k in range(operands)]
     pointers = [e.pointer(f"p{k}") for k in range(operands)]
-    with visit(e, part.first, part.stop, strides, pointers) as (_, row):
-        yield row
+    with visit(e, part.first, part.stop, strides, pointers) as (number, row):
+        yield number, row
 
 
 def elements_at(

@@ -47,9 +47,11 @@ def function(e: Emitter, name: str, result: Type, *arguments: Type) -> Iterator[
 class Records:
     """Records of elements of one type, in the order that is wanted."""
 
-    def __init__(self, e: Emitter, dtype: DType, descending: bool) -> None:
-        self.e, self.dtype, self.descending = e, dtype, descending
+    def __init__(self, e: Emitter, dtype: DType, flip: Value) -> None:
+        """`flip`, an i64, is -1 for descending order and else 0."""
+        self.e, self.dtype = e, dtype
         self.raw = ir.IntType(8 * dtype.size)
+        self.flip = flip if dtype.size == 8 else e.b.trunc(flip, self.raw)
         self.shift = 64 if dtype.size == 8 else 32
         """Where the key begins; the index is below."""
         self.type = ir.IntType(2 * self.shift)
@@ -75,7 +77,7 @@ class Records:
             bits = b.select(nan, e.const(type_, -1), bits)
         elif self.dtype.signed:
             bits = b.xor(bits, sign)
-        return b.not_(bits) if self.descending else bits
+        return b.xor(bits, e.splat(self.flip, lanes_of(type_)))
 
     def pack(self, key: Value, index: Value) -> Value:
         """The record of a key and an index (i64, as many lanes)."""

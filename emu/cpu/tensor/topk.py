@@ -22,7 +22,7 @@ from emu.cpu.tensor.rows import elements_at, layout, rows, shares, words
 from emu.cpu.tensor.sort import SLACK, Records, set_bits
 from emu.cpu.tensor.vectors import storage
 
-_BLOCK = Block(f"{words(3)} extent k step0 step1 step2 room capacity spare copy private lines")
+_BLOCK = Block(f"{words(3)} extent k step0 step1 step2 room capacity spare copy private lines flip")
 
 
 @schedule("ttopk")
@@ -46,21 +46,18 @@ def run_top_k(
     buffer = -(-(capacity + SLACK) * size // 64) * 64
     adjacent = source.strides[axis] == dtype.size
     private = 2 * buffer + (0 if adjacent else -(-extent * dtype.size // 64) * 64)
-    name = (
-        f"topk {dtype.name} {'down' if descending else 'up'} {'select' if select else 'sort'}"
-        f" {'row' if adjacent else 'element'} {indices.dtype.name if indices else ''}"
-    )
+    name = f"topk {'select' if select else 'sort'} {dtype.name}"
+    name += f" {indices.dtype.name}" if indices else ""
     run = kernel(
         name, _BLOCK,
-        lambda e: _Lines(e, dtype, descending, select, adjacent,
-                         indices.dtype if indices else None).write(),
+        lambda e: _Lines(e, dtype, select, indices.dtype if indices else None).write(),
         parallel=True,
     )  # fmt: skip
     run(
         **layout(views), extent=extent, k=k, step1=source.strides[axis], capacity=capacity,
         step0=values.strides[axis], step2=indices.strides[axis] if indices else 0,
         room=SCRATCH.take(min(lines, THREADS_MAX) * private), spare=buffer,
-        copy=2 * buffer, private=private, lines=lines,
+        copy=2 * buffer, private=private, lines=lines, flip=-1 if descending else 0,
     )  # fmt: skip
 
 
@@ -72,13 +69,9 @@ def _lanes(dtype: DType) -> int:
 class _Lines:
     """Writes the kernel."""
 
-    def __init__(
-        self, e: Emitter, dtype: DType, descending: bool, select: bool, adjacent: bool,
-        index: DType | None,
-    ) -> None:  # fmt: skip
-        self.e, self.b, self.dtype = e, e.b, dtype
-        self.select, self.adjacent, self.index = select, adjacent, index
-        self.records = Records(e, dtype, descending)
+    def __init__(self, e: Emitter, dtype: DType, select: bool, index: DType | None) -> None:
+        self.e, self.b, self.dtype, self.select, self.index = e, e.b, dtype, select, index
+        self.records = Records(e, dtype, e.word("flip"))
         self.extent, self.k = e.word("extent"), e.word("k")
         self.raw = storage(RAW[dtype.size])
         # with fewer lines than parts, those that have one number their rooms by it
@@ -93,7 +86,7 @@ class _Lines:
         share, steps = shares(e, 1), [e.word(w) for w in ("i0", "i1", "i2")]
         with rows(e, 3, share) as row, e.loop(share.begin, share.end) as at:
             out, line, places = elements_at(e, row, at.index, steps)
-            line = line if self.adjacent else self._copied(line)
+            line = self._adjacent(line)
             if self.select:
                 found = self._select(line)
             else:
@@ -101,12 +94,17 @@ class _Lines:
                 found = self._sort(self.extent)
             self._give(found, line, out, places)
 
-    def _copied(self, line: Value) -> Value:
+    def _adjacent(self, line: Value) -> Value:
+        """The line, or a copy of it in which elements are adjacent."""
         e, b, step = self.e, self.b, self.e.word("step1")
-        with e.loop(0, self.extent) as at:
-            value = e.load(e.offset(line, b.mul(at.index, step)), self.raw)
-            e.store(value, self._at(self.copy, at.index))
-        return self.copy
+        apart = b.icmp_signed("!=", step, e.const(I64, self.dtype.size))
+        with e.branch(apart, [line]) as result:
+            with e.loop(0, self.extent) as at:
+                value = e.load(e.offset(line, b.mul(at.index, step)), self.raw)
+                e.store(value, self._at(self.copy, at.index))
+            result.next(self.copy)
+        copied: Value = result.values[0]
+        return copied
 
     def _at(self, line: Value, index: Value) -> Value:
         return self.e.offset(line, self.b.mul(index, self.e.const(I64, self.dtype.size)))
@@ -128,13 +126,14 @@ class _Lines:
 
     def _select(self, line: Value) -> Value:
         """Where the first k records are, sorted."""
-        e, b, capacity = self.e, self.b, self.e.word("capacity")
-        self.records.fill(line, capacity, self.room)
-        lanes = _lanes(self.dtype)
-        whole = b.sub(self.extent, capacity)
-        whole = b.add(capacity, b.and_(whole, e.const(I64, -lanes)))
-        state = [self.k, self._cut(capacity)]
-        for first, end, width in ((capacity, whole, lanes), (whole, self.extent, 1)):
+        e, b, lanes = self.e, self.b, _lanes(self.dtype)
+        start = e.intrinsic(
+            "llvm.smax", I64, b.add(self.k, self.k), e.const(I64, 2 * lanes)
+        )  # fmt: skip
+        self.records.fill(line, start, self.room)
+        whole = b.add(start, b.and_(b.sub(self.extent, start), e.const(I64, -lanes)))
+        state = [self.k, self._cut(start)]
+        for first, end, width in ((start, whole, lanes), (whole, self.extent, 1)):
             with e.loop(first, end, width, carry=state) as at:
                 at.next(*self._look(line, at.index, width, at.values))
             state = at.values

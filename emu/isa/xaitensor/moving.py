@@ -150,3 +150,15 @@ tensor(
     "round_prefer_ceil, 2 floor, 3 ceil. alpha is the parameter of the cubic; with `exclude` only "
     "taps inside count. Integers are rounded to nearest, ties to even.",
 )  # fmt: skip
+tensor(
+    "tnonzero", ALONG, 69,
+    "x: T[*s] -> d: index[len(s), m], w: index[]", T="any",
+    means="""found = list(k for k in s if x[*k] != 0)
+    at = found[j]
+    d[i, j] = at[i] if j < len(found) else 0
+    w[*e] = len(found)""",
+    work="4 * prod(x)",
+    doc="The coordinates of the elements that are not zero, in row-major order, one in each column "
+    "of td, as many as it has room for, and 0 in the columns behind. e0 gets the number of all of "
+    "them. With td's first columns `tgather` does what ONNX calls Compress.",
+)  # fmt: skip
