@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -14,28 +16,38 @@ from emu.cpu.traps import Trap
 from tests.tensor.bench import Array, Bench
 from tests.tensor.test_elementwise import sample, views
 
-ONNX = {"tmaxpool": "MaxPool", "tavgpool": "AveragePool"}
+ONNX = {"tmaxpool": "MaxPool", "tavgpool": "AveragePool", "tlppool": "LpPool"}
+CEIL = 2
 Ints = tuple[int, ...]
 
 
-def oracle(name: str, x: Array, attributes: Attributes) -> Array:
-    """onnxruntime's answer."""
-    a, n = attributes, x.ndim - 2
+def answers(name: str, x: Array, attributes: Attributes, results: int = 1) -> list[Array]:
+    """onnxruntime's answers."""
+    a, n, names = attributes, x.ndim - 2, ["y", "places"][:results]
     extra = {"count_include_pad": a.flags & 1} if name == "tavgpool" else {}
+    extra |= {"ceil_mode": int(bool(a.flags & CEIL))} | (
+        {"p": a.count} if name == "tlppool" else {}
+    )
     node = helper.make_node(
-        ONNX[name], ["x"], ["y"], kernel_shape=a.kernel[:n], strides=a.stride[:n],
+        ONNX[name], ["x"], names, kernel_shape=a.kernel[:n], strides=a.stride[:n],
         dilations=a.dilation[:n], pads=[*a.pad_begin[:n], *a.pad_end[:n]], **extra,
     )  # fmt: skip
     kind = TensorProto.FLOAT if x.dtype == np.float32 else TensorProto.DOUBLE
+    kinds = [kind, TensorProto.INT64][:results]
     graph = helper.make_graph(
         [node], "pool", [helper.make_tensor_value_info("x", kind, x.shape)],
-        [helper.make_tensor_value_info("y", kind, None)],
+        [helper.make_tensor_value_info(n, k, None) for n, k in zip(names, kinds, strict=True)],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return np.asarray(session.run(None, {"x": np.ascontiguousarray(x)})[0])
+    return [np.asarray(y) for y in session.run(None, {"x": np.ascontiguousarray(x)})]
+
+
+def oracle(name: str, x: Array, attributes: Attributes) -> Array:
+    """onnxruntime's answer."""
+    return answers(name, x, attributes)[0]
 
 
 def four(values: list[int], filler: int) -> Ints:
@@ -51,7 +63,7 @@ def pools(draw: st.DrawFn) -> tuple[str, Array, Attributes]:
         draw(st.integers(1, 3)),
         *[draw(extents) for _ in range(rank)],
     )
-    name = draw(st.sampled_from(sorted(ONNX)))
+    name = draw(st.sampled_from(["tavgpool", "tmaxpool"]))
     x = draw(views(shape, "f64" if name == "tmaxpool" and draw(st.booleans()) else "f32"))
 
     def numbers(low: int, high: int) -> list[int]:
@@ -63,7 +75,8 @@ def pools(draw: st.DrawFn) -> tuple[str, Array, Attributes]:
     assume(all(r <= n for r, n in zip(reach, x.shape[2:], strict=True)))
     return name, x, Attributes(
         kernel=four(kernel, 0), stride=four(numbers(1, 3), 1), dilation=four(dilation, 1),
-        pad_begin=four(pads[0], 0), pad_end=four(pads[1], 0), flags=draw(st.integers(0, 1)),
+        pad_begin=four(pads[0], 0), pad_end=four(pads[1], 0),
+        flags=CEIL * draw(st.integers(0, 1)) + (name == "tavgpool" and draw(st.integers(0, 1))),
         spatial_rank=draw(st.sampled_from([0, rank])),
     )  # fmt: skip
 
@@ -82,10 +95,46 @@ def test_pools_agree_with_onnxruntime(case: tuple[str, Array, Attributes]) -> No
     np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-6)
 
 
+@settings(max_examples=30)
+@given(pools(), st.integers(1, 3))
+def test_lp_pools_agree_with_onnxruntime(case: tuple[str, Array, Attributes], power: int) -> None:
+    _, x, attributes = case
+    x, block = x.astype(np.float32), replace(attributes, count=power, flags=0)
+    expected = oracle("tlppool", x, block)
+    got = run("tlppool", x, expected, block)
+    np.testing.assert_allclose(got, expected, rtol=4e-6, atol=1e-6)
+
+
+@settings(max_examples=40)
+@given(pools(), st.booleans())
+def test_places_of_maxima_agree_with_onnxruntime(
+    case: tuple[str, Array, Attributes], tied: bool
+) -> None:
+    _, x, attributes = case
+    x = np.round(x).astype(np.float32) if tied else x
+    block = replace(attributes, flags=attributes.flags & CEIL, extras=(0,) * 6, bias=6)
+    expected, places = answers("tmaxpool", x, block, 2)
+    bench = Bench()
+    bench.tr[5] = bench.empty(expected.shape, "i64")
+    target = bench.empty(expected.shape, "f64" if x.dtype == np.float64 else "f32")
+    bench.execute("tmaxpool", target, bench.place(x), attributes=block)
+    np.testing.assert_array_equal(bench.array(target), expected)
+    np.testing.assert_array_equal(bench.array(bench.tr[5]), places)
+
+
+def test_a_nan_is_the_greatest_element_of_its_windows() -> None:
+    x = sample("f32", (1, 2, 9, 40), 1)
+    x[0, 1, 4, 17] = np.nan
+    block = Attributes(kernel=(3, 3, 0, 0), pad_begin=(1, 1, 0, 0), pad_end=(1, 1, 0, 0))
+    got = Bench().run("tmaxpool", x.shape, "f32", x, attributes=block)
+    assert np.isnan(got[0, 1, 3:6, 16:19]).all()
+    assert np.isnan(got).sum() == 9
+
+
 @pytest.mark.parametrize("name", sorted(ONNX))
 def test_a_window_as_large_as_the_source_is_a_global_pool(name: str) -> None:
     x = sample("f32", (2, 3, 7, 9), 1)
-    attributes = Attributes(kernel=(7, 9, 0, 0))
+    attributes = Attributes(kernel=(7, 9, 0, 0), count=2)
     expected = oracle(name, x, attributes)
     np.testing.assert_allclose(run(name, x, expected, attributes), expected, rtol=1e-5)
 
@@ -115,7 +164,9 @@ def test_a_window_wholly_in_the_padding() -> None:
 @pytest.mark.parametrize("name", sorted(ONNX))
 def test_the_destination_may_have_any_strides(name: str) -> None:
     x = sample("f32", (2, 3, 9, 11), 5)
-    attributes = Attributes(kernel=(3, 2, 0, 0), stride=(2, 1, 1, 1), pad_begin=(1, 0, 0, 0))
+    attributes = Attributes(
+        kernel=(3, 2, 0, 0), stride=(2, 1, 1, 1), pad_begin=(1, 0, 0, 0), count=2
+    )
     expected = oracle(name, x, attributes)
     bench = Bench()
     target = bench.place(np.zeros(expected.shape[::-1], np.float32).T)

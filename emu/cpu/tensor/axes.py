@@ -144,12 +144,9 @@ def across(e: Emitter, value: Value, combine: Callable[[Value, Value], Value]) -
 
 
 def extreme(e: Emitter, op: str, x: Value, y: Value) -> Value:
-    """The greater (`max`) or the less of floats, NaN if there is one; the sign of zero is open.
-
-    Three operations where `llvm.maximum`, which is particular about zeros, takes twice as many.
-    """
-    better = e.b.fcmp_ordered(">" if op == "max" else "<", x, y)
-    return e.b.select(e.b.fcmp_unordered("uno", x, x), x, e.b.select(better, x, y))
+    """The greater (`max`) or the less of floats, NaN if there is one; the sign of zero is open,
+    which saves half of the operations."""
+    return e.intrinsic(f"llvm.{op}imum", x.type, x, y, flags=("nsz",))
 
 
 def blank(e: Emitter, value: Value, mask: Value | None, filler: Value) -> Value:
@@ -166,11 +163,18 @@ def share(e: Emitter, total: Value) -> tuple[Value, Value]:
 
 @contextmanager
 def visit(
-    e: Emitter, first: Value, end: Value, strides: Sequence[str], pointers: Sequence[Value]
+    e: Emitter,
+    first: Value,
+    end: Value,
+    strides: Sequence[str],
+    pointers: Sequence[Value],
+    counters: Value | None = None,
 ) -> Iterator[tuple[Value, list[Value]]]:
     """Visit the kept indices `first` to `end` - 1 (words rank and dims, dimension 0 the fastest);
-    the body sees the index and the pointers moved by `strides`."""
-    b, rank, counters = e.b, e.word("rank"), e.local(64)
+    the body sees the index and the pointers moved by `strides`. `counters` are 64 bytes, in which
+    the index of each dimension is kept for the body to read."""
+    b, rank = e.b, e.word("rank")
+    counters = e.local(64) if counters is None else counters
 
     def place(d: Value) -> Value:
         return e.offset(counters, b.shl(d, e.const(I64, 3)))

@@ -204,15 +204,23 @@ class Emitter:
         lanes = ir.Constant(vector(I32, len(picks)), [ir.Constant(I32, pick) for pick in picks])
         return self.b.shuffle_vector(x, y, lanes)
 
-    def intrinsic(self, name: str, result: Type, *args: Value, suffix: bool = True) -> Value:
-        """Call an LLVM intrinsic, by default the overload for `result`'s type."""
+    def intrinsic(
+        self,
+        name: str,
+        result: Type,
+        *args: Value,
+        suffix: bool = True,
+        flags: Sequence[str] = (),
+    ) -> Value:
+        """Call an LLVM intrinsic, by default the overload for `result`'s type; `flags` are
+        fast-math flags."""
         if suffix:
             name = f"{name}.{mangled(result)}"
         function = self.module.globals.get(name)
         if function is None:
             kind = ir.FunctionType(result, [a.type for a in args])
             function = ir.Function(self.module, kind, name)
-        return self.b.call(function, args)
+        return self.b.call(function, args, fastmath=flags)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         """x * y + z: rounded once for floats, wrapping for integers."""

@@ -51,7 +51,9 @@ def stretches(dims: Extents, to: Extents) -> bool:
 
 
 def windows(at: Scope, extents: Extents, taps: Extents) -> Extents:
-    """How many windows of `taps` fit along each extent, by stride, dilation and padding."""
+    """How many windows of `taps` fit along each extent, by stride, dilation and padding. With the
+    flag `ceil`, where an instruction has it, one more if it begins before the padding's end."""
+    up = bool(at.names.get("ceil"))
     counts = []
     for i, extent in enumerate(extents):
         begin, end = at["pad_begin"][i], at["pad_end"][i]
@@ -60,7 +62,11 @@ def windows(at: Scope, extents: Extents, taps: Extents) -> Extents:
         rest = extent + begin + end - ((taps[i] - 1) * at["dilation"][i] + 1)
         if rest < 0:
             raise BadAttribute
-        counts.append(rest // at["stride"][i] + 1)
+        stride = at["stride"][i]
+        count = rest // stride + 1
+        if up and rest % stride and count * stride < extent + begin:
+            count += 1
+        counts.append(count)
     return tuple(counts)
 
 
@@ -105,6 +111,14 @@ def kept(at: Scope, index: Extents) -> Extents:
     return tuple(0 if d in axes else i for d, i in enumerate(index) if at["keep"] or d not in axes)
 
 
+def flat(_: Scope, index: Extents, extents: Extents) -> int:
+    """The row-major number of an index."""
+    number = 0
+    for i, extent in zip(index, extents, strict=True):
+        number = number * extent + i
+    return number
+
+
 def ones(_: Scope, count: int) -> Extents:
     """`count` extents of 1."""
     return (1,) * count
@@ -117,6 +131,7 @@ RULES: dict[str, Callable[..., Value]] = {
     "folded": folded,
     "kept": kept,
     "ones": ones,
+    "flat": flat,
     "prod": lambda _, extents: math.prod(extents),
     "len": lambda _, extents: len(extents),
     "max": lambda _, *numbers: max(*numbers),
