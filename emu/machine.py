@@ -35,6 +35,7 @@ CODE_LIMIT, CODE_STUCK = 124, 125
 
 _SLICE = 20_000_000  # instructions between looks at the host (an interrupt key, a terminal)
 _LIVE_SLICE = 1_000_000
+_STALL_SLICE_PS = PS_PER_SECOND // 50  # of stall between them: tensor instructions take host time
 _PATIENCE_PS = PS_PER_SECOND // 10
 
 
@@ -202,14 +203,20 @@ class Machine:
         return self.hart.waiting and not self.hart.mip & self.hart.csr.mie
 
     def _budget(self, left: int | None) -> int:
-        """Instructions until somebody must look: the next event, the limit, the host."""
+        """Instructions until somebody must look: the next event, the limit, the host. The hart is
+        told how long it may stall until then."""
         budget = _LIVE_SLICE if self.console.live else _SLICE
+        stall_ps = _STALL_SLICE_PS
         if left is not None:
             budget = min(budget, left)
         next_ps = self.events.next_ps()
         if next_ps is not None:
             per = self.clock.ps_per_insn
-            budget = min(budget, -(-(next_ps - self.clock.now_ps) // per))
+            left_ps = next_ps - self.clock.now_ps
+            budget = min(budget, -(-left_ps // per))
+            # Instructions take their share of that time too: look a little early, then again.
+            stall_ps = max(1, min(stall_ps, left_ps * 7 // 8))
+        self.hart.state.stall_end = self.hart.stall_ps + stall_ps
         return max(budget, 1)
 
     def _serve_terminal(self) -> None:

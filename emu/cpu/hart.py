@@ -5,7 +5,8 @@ tensor registers in the block. The machine drives a hart through an engine's `ru
 when that returns:
 
 * `attention` asks an engine to return at once; anybody may set it (a device, a CSR write that lets
-  an interrupt through, WFI, a request to stop);
+  an interrupt through, WFI, a request to stop, instructions that have taken until
+  `state.stall_end`);
 * `resume` is what an engine calls before it executes: it takes a pending interrupt, and says
   whether there is anything to execute at all or the hart `waiting` in WFI;
 * `set_interrupt` drives the lines of mip that devices own.
@@ -22,7 +23,7 @@ from emu.cpu import mmu, traps
 from emu.cpu.csr import BEHAVIOURS, Counters, Csrs
 from emu.cpu.pmp import Pmp
 from emu.cpu.runs import Runs
-from emu.cpu.state import Exit, State
+from emu.cpu.state import NEVER, Exit, State
 from emu.cpu.traps import M_MODE, Interrupt, Trap
 from emu.memory import Memory
 
@@ -72,6 +73,7 @@ class Hart:
         self.state.ram_host = self.memory.host_address
         self.state.pc, self.state.priv = pc, M_MODE
         self.state.exit_code = Exit.BUDGET
+        self.state.stall_end = NEVER
         self.csr = Csrs()
         self.pmp = Pmp()
         self.counters = Counters()
@@ -98,6 +100,8 @@ class Hart:
     @stall_ps.setter
     def stall_ps(self, value: int) -> None:
         self.state.stall_ps = value
+        if value >= self.state.stall_end:
+            self.attention = True
 
     @cached_property
     def tr(self) -> Registers:
@@ -150,7 +154,8 @@ class Hart:
         return True
 
     def resume(self) -> bool:
-        """Prepare to execute; False while the hart waits for an interrupt.
+        """Prepare to execute; False while the hart waits for an interrupt. If an interrupt taken
+        here has used up the time until `state.stall_end`, there is `attention` again.
 
         WFI ends when an enabled interrupt is pending, even one that is masked (section 3.3.3).
         """

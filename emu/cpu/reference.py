@@ -206,7 +206,7 @@ class ReferenceEngine:
         which as the first instruction of a run does not stop it.
         """
         hart, execute = self.hart, self._execute
-        if not hart.resume():
+        if not hart.resume() or hart.attention:
             return "attention"
         words, breakpoints = hart.state.words, hart.breakpoints
         for i in range(budget):

@@ -37,6 +37,7 @@ from typing import ClassVar, overload
 
 PAGE_SIZE = 4096
 TLB_ENTRIES = 1024
+NEVER = (1 << 64) - 1
 CONTEXTS = PAGE_SIZE  # as many as the low bits of a tag can tell apart
 WORD = 8
 EXTENTS, RUNS = 256, 32
@@ -140,6 +141,7 @@ class State(_Layout):
     exit_code = Word("Why emitted code returned, an `Exit`.")
     exit_info = Word("The virtual address that missed in a translation buffer.")
     stall_ps = Word("Picoseconds for which instructions took longer than their one cycle.")
+    stall_end = Word("The value of stall_ps from which on the machine must look at the hart.")
     tr = Words(TENSOR_REGISTERS * DESCRIPTOR_WORDS, "Tensor registers, as descriptors in memory.")
     ram_base = Word("Physical address of the first byte of RAM.")
     ram_size = Word("Size of RAM in bytes.")

@@ -128,6 +128,25 @@ def test_the_timer_interrupt_arrives_on_time(elf, assemble, make_machine) -> Non
     assert 100 <= machine.clock.ticks <= 101
 
 
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_the_timer_interrupt_arrives_on_time_amid_tensor_instructions(
+    elf, assemble, make_machine, engine
+) -> None:
+    """Each takes 20 ns and more: far fewer than 10 000 of them fit into the 10 us."""
+    code = assemble(
+        *("auipc t0, 0", "addi t0, t0, 72", "csrrw x0, mtvec, t0"),
+        *("lui t1, 8", "csrrs x0, mstatus, t1", "addi t1, x0, 1", "tset tr0, t1, 1"),
+        *("addi t0, t0, 16", "tset tr0, t0, 0", "tmv tr1, tr0"),  # a scalar behind the program
+        *("lui t0, 0x2004", "addi t1, x0, 100", "sd t1, 0(t0)"),
+        *("addi t2, x0, 128", "csrrw x0, mie, t2", "csrrsi x0, mstatus, 8"),
+        *("tadd tr0, tr1, tr1", "jal x0, -4", *FINISH, "addi x0, x0, 0"),
+    )
+    machine = make_machine(elf(code), engine=engine)
+    assert machine.run(100_000).code == 0
+    assert 100 <= machine.clock.ticks <= 101
+    assert machine.hart.instret < 1000
+
+
 def test_reset_starts_again_and_time_goes_on(elf, assemble, make_machine) -> None:
     """The first time a word of RAM is zero: set it and reset; the second time finish."""
     code = assemble(

@@ -23,7 +23,6 @@ from emu.cpu.tensor.descriptor import SIZE as FORM
 from emu.cpu.tensor.descriptor import Descriptor
 from emu.cpu.tensor.faults import Cause
 from emu.cpu.tensor.unit import unit as tensor_unit
-from emu.cpu.tensor.unit.layout import Unit
 from tests.cpu import machines
 from tests.cpu.machines import BASE, HANDLER
 from tests.cpu.test_mmu import LEAF, MIDDLE, MPRV, ROOT, VIRTUAL, A, D, R, V, W, entry
@@ -375,29 +374,33 @@ def test_a_breakpoint_on_a_tensor_instruction_stops_in_front_of_it() -> None:
     assert board.hart.state.pc == BASE + 24
 
 
-def test_long_instructions_let_python_look_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    board = Board(NativeEngine)
-    load_registers(board, *SQUARES)
-    board["mstatus"] = 0x1_8000
-    board.start(f"{ADD}; jal x0, {BASE}")
-    board.engine.run(10)
-    unit = board.hart.tensor_unit
-    assert unit is not None
-    runs: list[int] = []
-    engine = board.engine
-    assert isinstance(engine, NativeEngine)
-    native = engine._native
+@pytest.mark.parametrize("time", [1, 70_000, 100_000, 1_000_000])
+def test_the_machine_looks_at_a_hart_that_has_stalled_until_a_moment(time: int) -> None:
+    def use(board: Board) -> None:
+        load_registers(board, *SQUARES)
+        board["mstatus"] = 0x1_8000
+        board.start(f"{ADD}; jal x0, {BASE}")
+        board.engine.run(10)
+        for budget in (1, 3, 100):
+            board.hart.state.stall_end = board.hart.stall_ps + time
+            before = board.hart.instret
+            why = board.engine.run(budget)
+            board.hart.state.x[5] = board.hart.instret - before
+            board.hart.state.x[6] = why == "attention"
+            assert (why == "attention") == (board.hart.stall_ps >= board.hart.state.stall_end)
 
-    def counting(budget: int) -> int:
-        runs.append(budget)
-        return native(budget)
+    both(use)
 
-    monkeypatch.setattr(engine, "_native", counting)
-    unit._put(Unit.PATIENCE, 0)
-    before = board.hart.instret
-    assert engine.run(100) == "budget"
-    assert board.hart.instret == before + 100
-    assert runs == [100, 99]
+
+def test_traps_use_up_the_same_time() -> None:
+    def use(board: Board) -> None:
+        board["mtvec"] = BASE
+        board.hart.state.stall_end = 5 * board.hart.trap_ps
+        board.start("ecall")
+        assert board.engine.run(100) == "attention"
+        assert board.hart.stall_ps == board.hart.state.stall_end
+
+    both(use)
 
 
 def test_threads_that_come_later_take_part_and_change_nothing() -> None:

@@ -64,7 +64,7 @@ class NativeEngine:
         of an instruction in `hart.breakpoints`, the first one of the run excepted.
         """
         hart, state = self.hart, self._state
-        if not hart.resume():
+        if not hart.resume() or hart.attention:
             return "attention"
         self._mark_breakpoints()
         if budget > 0 and state.pc in hart.breakpoints:
@@ -84,6 +84,8 @@ class NativeEngine:
         state.budget = budget
         self._run(state.address)
         done, why = budget - state.budget, state.exit_code
+        if why == Exit.BUDGET and state.stall_ps >= state.stall_end:
+            self.hart.attention = True
         if why == Exit.BUDGET or (why == Exit.BREAK and state.pc in self._marked):
             return done
         if why == Exit.FETCH_MISS and self._enter_page(state.exit_info):

@@ -70,4 +70,4 @@ class Done(IntEnum):
     SLOW = 1  # the reference engine executes it
     LOAD_MISS = 2  # so does it here, but the page is then worth entering in the load buffer,
     STORE_MISS = 3  # or in the store buffer
-    PAUSE = 4  # retired, and Python should look around: much host time may have passed
+    PAUSE = 4  # retired, and the machine must look at the hart: `State.stall_end`

@@ -26,7 +26,6 @@ from emu.cpu.tensor.unit.descriptors import FORM, Instruction
 from emu.cpu.tensor.unit.layout import (
     GIVEN,
     OPERANDS_MAX,
-    PATIENCE_PS,
     PROBES,
     TABLE_SIZE,
     Pair,
@@ -216,12 +215,10 @@ class _Issue(Instruction):
         self._compare(record, lows, highs)
         self._run(record, bases)
         charge = self.load(record, Record.CHARGE)
-        stall = self.load(self.state, State.offset("stall_ps"))
-        self.store(b.add(stall, charge), self.state, State.offset("stall_ps"))
-        patience = self.load(self.unit, Unit.PATIENCE)
-        left = b.sub(patience, charge)
-        is_over = b.icmp_signed("<", left, i64(0))
-        self.store(b.select(is_over, i64(PATIENCE_PS), left), self.unit, Unit.PATIENCE)
+        stall = b.add(self.load(self.state, State.offset("stall_ps")), charge)
+        self.store(stall, self.state, State.offset("stall_ps"))
+        end = self.load(self.state, State.offset("stall_end"))
+        is_over = b.icmp_unsigned(">=", stall, end)
         self.store(i64(Dirty.DIRTY), self.state, State.offset("xs"))
         self.answer(b.select(is_over, i64(Done.PAUSE), i64(Done.RETIRED)))
         b.position_at_end(self.missed)

@@ -33,8 +33,6 @@ class Unit:
     SCRATCH = 72
     SCRATCH_SIZE = 80
     TEAM = 88
-    PATIENCE = 96
-    """Picoseconds of stall until emitted code should return to Python for a look around."""
     MISSED = 104
     """1 when an instruction was left to Python; what follows is then its key."""
     MISSED_HEAD = 112
@@ -49,7 +47,6 @@ class Unit:
 
 
 TABLE_SIZE, PROBES = 4096, 16
-PATIENCE_PS = 20_000_000_000
 
 
 class Record:

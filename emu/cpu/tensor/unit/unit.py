@@ -21,7 +21,6 @@ from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.unit.build import unit_code
 from emu.cpu.tensor.unit.layout import (
     OPERANDS_MAX,
-    PATIENCE_PS,
     TABLE_SIZE,
     WORD,
     Pair,
@@ -68,7 +67,6 @@ class TensorUnit:
         )
         self._put(Unit.TABLE, _address_of(self._table))
         self._put(Unit.TEAM, threads.team_address())
-        self._put(Unit.PATIENCE, PATIENCE_PS)
         hart.state.tensor_unit = self._address
 
     def _put(self, offset: int, value: int) -> None:
