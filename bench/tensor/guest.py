@@ -5,7 +5,8 @@ attribute block into RAM and loads a little program, assembled and linked as any
 
     _start: tld tr0, (a0)           every operand's descriptor, as compiled code does it
             tld tr1, (a1)
-            tmatmul tr0, tr1, tr2, s1
+            tld tr2, (a2)
+            tmatmul tr0, tr1, tr2, x0
             addi s0, s0, -1
             bne s0, x0, _start
 
@@ -16,8 +17,10 @@ through the finisher, which costs a batch of instructions some microseconds; a t
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import re
+from collections.abc import Container
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -27,7 +30,6 @@ from emu import board, loader
 from emu import memory_map as at
 from emu.console import MemoryConsole
 from emu.cpu.tensor.attributes import EXTRAS, Attributes
-from emu.cpu.tensor.attributes import SIZE as BLOCK_SIZE
 from emu.cpu.tensor.descriptor import DTYPES, RANK_MAX, SIZE, Descriptor
 from emu.cpu.tensor.faults import TENSOR_EXCEPTION, Cause, Operand
 from emu.devices.finisher import FAIL, PASS
@@ -36,6 +38,7 @@ from emu.isa import TABLE
 from emu.isa.csrs import BY_NAME
 from emu.isa.registers import NUMBERS
 from emu.machine import Machine
+from emu.memory import Memory
 from toolchain.asm import assemble
 from toolchain.link import link
 
@@ -69,8 +72,7 @@ end:
 _PROGRAM = """
 .globl _start
 _start:
-{loads}
-    {instruction}
+{lines}
     addi s0, s0, -1
     bne s0, x0, _start
     li t0, {passed}
@@ -79,19 +81,20 @@ _start:
 """
 _NUMBERS = {"passed": PASS, "failed": FAIL, "finisher": at.FINISHER}
 _CODES = {t.name: t.code for t in DTYPES.values()}
-_POINTERS = [f"a{i}" for i in range(8)] + [f"s{i}" for i in range(2, 12)]
-"""Registers that lead to descriptors; s0 counts, s1 leads to the attribute block."""
+_POINTERS = [f"a{i}" for i in range(8)] + [f"s{i}" for i in range(1, 12)]
+"""Registers that lead to descriptors and attribute blocks; s0 counts."""
 _COUNTER = NUMBERS["x"]["s0"]
 
 
 class Prepared:
     """A problem in the machine's memory, with the program that computes it."""
 
-    def __init__(self, machine: Machine, entry: int, result: Array) -> None:
-        self._machine, self._entry, self._result = machine, entry, result
+    def __init__(self, machine: Machine, entry: int, result: Array, shape: tuple[int, ...]) -> None:
+        self._machine, self._entry = machine, entry
+        self._result, self._shape = result, shape
 
     def run(self, times: int) -> None:
-        """Execute the instruction so often. AiosError when it traps."""
+        """Execute the instructions so often. AiosError when it traps."""
         hart = self._machine.hart
         hart.state.x[_COUNTER], hart.state.pc = times, self._entry
         status = self._machine.run()
@@ -102,8 +105,8 @@ class Prepared:
             raise AiosError(f"trap {status.code} at {hart.csr_read(BY_NAME['mepc'].number):#x}")
 
     def result(self) -> Array:
-        """What the instruction has left in memory."""
-        return np.array(self._result)
+        """What the program has left in memory."""
+        return self._result.reshape(self._shape).copy()
 
 
 class Guest:
@@ -117,7 +120,6 @@ class Guest:
         self._machine = Machine(board.load(), kernel=setup, console=MemoryConsole())
         self._machine.run()
         self._programs = itertools.count(_PROGRAMS, _PROGRAM_SIZE)
-        self._next = _DATA
 
     def close(self) -> None:
         """Switch off."""
@@ -125,53 +127,78 @@ class Guest:
 
     def prepare(self, problem: Problem) -> Prepared:
         """Load everything; what was prepared before is gone."""
-        self._next = _DATA
-        memory, instruction = self._machine.memory, problem.instruction
-        result = self._place(np.zeros(problem.shape, problem.dtype))
-        sources = [self._place(array) for array in instruction.sources]
-        extras = [self._place(array) for array in instruction.extras]
-        registers = {}
-        operands = [result, *sources, *extras]
-        for i, (pointer, array) in enumerate(zip(_POINTERS, operands, strict=False)):
-            registers[pointer] = _FORMS + i * SIZE
-            memory.view(registers[pointer], SIZE)[:] = self._descriptor(array)
-        registers["s1"] = 0
-        if instruction.attributes or extras:
-            registers["s1"] = _FORMS + len(operands) * SIZE
-            memory.view(registers["s1"], BLOCK_SIZE)[:] = _block(instruction)
+        memory = self._machine.memory
+        result = np.zeros(problem.shape, problem.dtype)
+        load = _Load(memory, result)
+        lines = [line for instruction in problem.instructions for line in load.lines(instruction)]
         entry = next(self._programs)
-        text = _program(instruction, len(sources))
+        text = _PROGRAM.format(lines="\n".join(lines), **_NUMBERS)
         loader.elf(_link(text, entry), memory, "the program").place(memory)
-        for name, value in registers.items():
+        for name, value in load.registers.items():
             self._machine.hart.state.x[NUMBERS["x"][name]] = value
-        return Prepared(self._machine, entry, result)
+        left = memory.view(load.address(result), result.nbytes)
+        return Prepared(self._machine, entry, np.frombuffer(left, result.dtype), problem.shape)
 
-    def _place(self, array: Array) -> Array:
-        """A copy in the machine's RAM, at the next free place, with the same strides."""
-        span = array.itemsize + sum(
-            (n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)
+
+class _Load:
+    """A problem on its way into RAM: arrays, descriptors and blocks, and the registers that lead
+    to these. Arrays that share memory in the host share it in the guest."""
+
+    def __init__(self, memory: Memory, result: Array) -> None:
+        self.registers: dict[str, int] = {}
+        self._memory, self._result = memory, result
+        self._placed: dict[int, int] = {}
+        self._next = _DATA
+        self._forms = zip(_POINTERS, itertools.count(_FORMS, SIZE), strict=False)
+
+    def lines(self, instruction: Instruction) -> list[str]:
+        """The instruction in assembly, behind loads of its operands: those it names itself in tr0,
+        tr1, …, those of its attribute block from tr8 on."""
+        named = (self._result if instruction.result is None else instruction.result,)
+        operands = dict(enumerate(named + instruction.sources))
+        extras = {_EXTRA + i: a for i, a in enumerate(instruction.extras) if a is not None}
+        loads = [
+            f"tld tr{number}, ({self._pointer(self._descriptor(array))})"
+            for number, array in {**operands, **extras}.items()
+        ]
+        block = "x0"
+        if instruction.attributes or extras:
+            block = self._pointer(_block(instruction, extras))
+        tensors = itertools.count()
+        text = re.sub(
+            r"\{\w+(:t)?\}",
+            lambda field: f"tr{next(tensors)}" if field[1] else block,
+            TABLE[instruction.mnemonic].syntax,
         )
-        start = self._next
-        self._next = -(-(start + span) // 64) * 64 + _GAP
-        copy = np.ndarray(
-            array.shape, array.dtype, self._machine.memory.view(start, span), 0, array.strides
-        )
-        copy[...] = array
-        return copy
+        return [*loads, text]
+
+    def address(self, array: Array) -> int:
+        """Where an array's first element is; its memory is copied when it is first asked for."""
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        start = self._placed.get(id(owner))
+        if start is None:
+            start = self._placed[id(owner)] = self._next
+            self._next = -(-(start + owner.nbytes) // 64) * 64 + _GAP
+            content = ctypes.string_at(owner.ctypes.data, owner.nbytes)
+            self._memory.view(start, owner.nbytes)[:] = content
+        return start + array.ctypes.data - owner.ctypes.data
 
     def _descriptor(self, array: Array) -> bytes:
-        """The descriptor of an array that lies in RAM."""
-        memory = self._machine.memory
-        address = array.__array_interface__["data"][0] - memory.host_address + memory.base
         strides = [s // array.itemsize for s in array.strides]
         pad = [0] * (RANK_MAX - array.ndim)
-        code = _CODES[_type_name(array.dtype)]
-        return Descriptor(address, code, array.ndim, [*array.shape, *pad], strides + pad).encode()
+        return Descriptor(
+            self.address(array), _CODES[_type_name(array.dtype)], array.ndim,
+            [*array.shape, *pad], strides + pad,
+        ).encode()  # fmt: skip
 
-
-def exists(instruction: Instruction) -> bool:
-    """Whether the machine has the instruction."""
-    return instruction.mnemonic in TABLE
+    def _pointer(self, form: bytes) -> str:
+        """A register that leads to these 128 bytes."""
+        register, place = next(self._forms)
+        self._memory.view(place, SIZE)[:] = form
+        self.registers[register] = place
+        return register
 
 
 def _type_name(dtype: DTypeLike) -> str:
@@ -179,25 +206,13 @@ def _type_name(dtype: DTypeLike) -> str:
     return "bool" if dtype.kind == "b" else f"{dtype.kind}{8 * dtype.itemsize}"
 
 
-def _block(instruction: Instruction) -> bytes:
+def _block(instruction: Instruction, extras: Container[int]) -> bytes:
     """The attribute block."""
-    named = [_EXTRA + 1 + i for i in range(len(instruction.extras))]
-    bias, *extras = named + [0] * (1 + EXTRAS - len(named))
-    fields = {"bias": bias, "extras": tuple(extras[: EXTRAS - 1]), **instruction.attributes}
-    return Attributes(given=True, **fields).encode()
-
-
-def _program(instruction: Instruction, sources: int) -> str:
-    """The program's text: operands in tr0, tr1, …, those of the attribute block from tr8 on."""
-    numbers = [*range(1 + sources), *range(_EXTRA, _EXTRA + len(instruction.extras))]
-    loads = "\n".join(f"    tld tr{n}, ({p})" for n, p in zip(numbers, _POINTERS, strict=False))
-    tensors = itertools.count()
-    text = re.sub(
-        r"\{\w+(:t)?\}",
-        lambda field: f"tr{next(tensors)}" if field[1] else "s1",
-        TABLE[instruction.mnemonic].syntax,
-    )
-    return _PROGRAM.format(loads=loads, instruction=text, **_NUMBERS)
+    named = range(_EXTRA, _EXTRA + EXTRAS)
+    bias, *others = (number + 1 if number in extras else 0 for number in named)
+    return Attributes(
+        given=True, bias=bias, extras=tuple(others), **instruction.attributes
+    ).encode()
 
 
 def _link(text: str, base: int) -> bytes:

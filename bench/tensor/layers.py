@@ -28,7 +28,7 @@ def binary(mnemonic: str, operator: str, ufunc: np.ufunc, rows: int, columns: in
     def make() -> Problem:
         a, b = _tiled(random(_TILE, columns), rows), _tiled(random(_TILE + 1, columns)[1:], rows)
         return Problem(
-            instruction=Instruction(mnemonic, (a, b)),
+            instructions=(Instruction(mnemonic, (a, b)),),
             shape=(rows, columns),
             dtype=np.float32,
             expected=lambda: ufunc(wide(a), wide(b)),
@@ -55,7 +55,7 @@ def rowwise(
     def make() -> Problem:
         x = random(_TILE, columns)
         return Problem(
-            instruction=Instruction(mnemonic, (_tiled(x, rows),)),
+            instructions=(Instruction(mnemonic, (_tiled(x, rows),)),),
             shape=(rows, columns),
             dtype=np.float32,
             expected=lambda: _tiled(meaning(wide(x)), rows),
@@ -73,8 +73,8 @@ def layer_norm(rows: int, columns: int) -> Case:
     def make() -> Problem:
         x, scale, shift = random(_TILE, columns), random(columns), random(columns) + 1
         return Problem(
-            instruction=Instruction(
-                "tlayernorm", (_tiled(x, rows), scale), (shift,), {"alpha": 1e-5}
+            instructions=(
+                Instruction("tlayernorm", (_tiled(x, rows), scale), (shift,), {"alpha": 1e-5}),
             ),
             shape=(rows, columns),
             dtype=np.float32,
@@ -110,7 +110,7 @@ def attention(heads: int, length: int, width: int, *, causal: bool) -> Case:
         q, k, v = (random(*shape)[..., ::step].copy() for step in (1, -1, 1))
         v = np.roll(v, 1, axis=2)
         return Problem(
-            instruction=Instruction("tattention", (q, k), (v,), {"flags": int(causal)}),
+            instructions=(Instruction("tattention", (q, k), (v,), {"flags": int(causal)}),),
             shape=shape,
             dtype=np.float32,
             expected=lambda: _attended(wide(q), wide(k), wide(v), causal),
@@ -134,27 +134,34 @@ def _attended(q: Array, k: Array, v: Array, causal: bool) -> Array:
 
 def lstm(batch: int, hidden: int) -> Case:
     """One step of a long short-term memory whose input is as wide as its state; gates in ONNX's
-    order: input, output, forget, cell."""
+    order: input, output, forget, cell. Two instructions: the input's part of the gates, with the
+    sum of both biases, and the rest."""
 
     def make() -> Problem:
         x, h, c = (random(batch, hidden + i)[:, :hidden].copy() for i in range(3))
         w, r = (random(4 * hidden, hidden + i)[:, :hidden] / math.sqrt(hidden) for i in range(2))
         bias = random(8 * hidden)
+        both = bias[: 4 * hidden] + bias[4 * hidden :]
+        gates = np.zeros((1, batch, 4 * hidden), np.float32)
+        cell = np.zeros_like(c)
         return Problem(
-            instruction=Instruction("tlstm", (x, w, r, bias, h, c)),
-            shape=(1, 1, batch, hidden),
+            instructions=(
+                Instruction("tmatmul", (x, w.T), (both,), result=gates[0]),
+                Instruction("tlstm", (gates, r), (h, c, None, None, cell)),
+            ),
+            shape=(1, batch, hidden),
             dtype=np.float32,
-            expected=lambda: _lstm_step(*map(wide, (x, w, r, bias, h, c)))[None, None],
+            expected=lambda: _lstm_step(*map(wide, (x, w, r, bias, h, c)))[None],
             tolerance=1e-5,
             inputs={"x": x[None], "h": h[None], "c": c[None]},
             weights={"w": w[None], "r": r[None], "bias": bias[None]},
-            nodes=(Node("LSTM", "x w r bias  h c", "y", {"hidden_size": hidden}),),
+            nodes=(Node("LSTM", "x w r bias  h c", " y", {"hidden_size": hidden}),),
         )
 
     size = 8 * hidden * hidden
     return Case(
         f"lstm step {batch}x{hidden}", "lstm", make, 2.0 * batch * size,
-        4.0 * (size + 8 * hidden + 4 * batch * hidden), "read" if batch == 1 else "fma",
+        4.0 * (size + 4 * hidden + 12 * batch * hidden), "read" if batch == 1 else "fma",
     )  # fmt: skip
 
 

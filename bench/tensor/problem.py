@@ -1,7 +1,7 @@
 """What a row of the benchmark computes, said once for everybody who computes it.
 
-A `Problem` has the instruction for the emulated machine, the same thing as ONNX nodes for the other
-engines and perhaps as a NumPy call, and what is right. A `Case` is a row: its name, how it is
+A `Problem` has the instructions for the emulated machine, the same thing as ONNX nodes for the
+other engines and perhaps as a NumPy call, and what is right. A `Case` is a row: its name, how it is
 judged, and a function that makes the problem when its turn comes, since some take a second and
 hundreds of megabytes.
 """
@@ -20,14 +20,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Instruction:
-    """One tensor instruction. Arrays may have any strides; the machine gets the same ones."""
+    """One tensor instruction. Arrays may have any strides and share memory; so they do in the
+    machine."""
 
     mnemonic: str
     sources: tuple[Array, ...]
-    extras: tuple[Array, ...] = ()
-    """Operands that the attribute block names: the bias first."""
+    extras: tuple[Array | None, ...] = ()
+    """Operands that the attribute block names, the bias first; None where one is left out."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `emu.cpu.tensor.attributes.Attributes`; without any, and no extras, no block."""
+    result: Array | None = None
+    """Where an intermediate result goes; None for the problem's result."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Node:
 class Problem:
     """Something to compute, with its data."""
 
-    instruction: Instruction
+    instructions: tuple[Instruction, ...]
+    """In this order; the last one gives the result."""
     shape: tuple[int, ...]
     dtype: DTypeLike
     """Of the result."""

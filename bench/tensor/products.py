@@ -29,7 +29,7 @@ def gemm(m: int, k: int, n: int, *, transposed: bool = False, constant: bool = F
         if transposed:
             nodes = (Node("Gemm", "a b", attributes={"transB": 1}),)
         return Problem(
-            instruction=Instruction("tmatmul", (a, b)),
+            instructions=(Instruction("tmatmul", (a, b)),),
             shape=(m, n),
             dtype=np.float32,
             expected=lambda: wide(a) @ wide(b),
@@ -59,7 +59,7 @@ def byte_gemm(size: int) -> Case:
         a = generator.integers(0, 256, (size, size), np.uint8)
         b = generator.integers(-128, 128, (size, size), np.int8)
         return Problem(
-            instruction=Instruction("tqmatmul", (a, b)),
+            instructions=(Instruction("tqmatmul", (a, b)),),
             shape=(size, size),
             dtype=np.int32,
             expected=lambda: wide(a) @ wide(b),
@@ -141,6 +141,7 @@ def convolution(model: str, form: Convolution) -> Case:
         w = random(*form.weight_shape)
         bias = random(form.outputs)
         window = {"strides": [form.stride] * 2, "pads": [form.pad] * 4, "group": form.groups}
+        mnemonic = "tconvtranspose" if form.transposed else "tconv"
         block = {
             "groups": form.groups,
             "stride": (form.stride, form.stride, 1, 1),
@@ -148,9 +149,7 @@ def convolution(model: str, form: Convolution) -> Case:
             "pad_end": (form.pad, form.pad, 0, 0),
         }
         return Problem(
-            instruction=Instruction(
-                "tconvtranspose" if form.transposed else "tconv", (x, w), (bias,), block
-            ),
+            instructions=(Instruction(mnemonic, (x, w), (bias,), block),),
             shape=form.result_shape,
             dtype=np.float32,
             expected=lambda: _convolved(wide(x), wide(w), form) + wide(bias)[:, None, None],
