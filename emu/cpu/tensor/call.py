@@ -91,9 +91,9 @@ class Schedule:
     """How an instruction is computed."""
 
     run: Callable[[Call], None]
-    in_place: bool
-    """Whether a source that is exactly the destination may be: each element is read before the one
-    at its place is written."""
+    in_place: bool | tuple[str, ...]
+    """Which sources (all, or those named) may be exactly the destination: each element is read
+    before the one at its place is written."""
 
 
 SCHEDULES: dict[str, Schedule] = {}
@@ -101,7 +101,7 @@ SCHEDULES: dict[str, Schedule] = {}
 
 
 def schedule(
-    *mnemonics: str, in_place: bool = False
+    *mnemonics: str, in_place: bool | tuple[str, ...] = False
 ) -> Callable[[Callable[[Call], None]], Callable[[Call], None]]:
     """Bind a function to the instructions it computes."""
 

@@ -39,9 +39,9 @@ class Work:
     bytes: int
     """Memory traffic, for the timing model."""
     written: Collection[Operand] = (DESTINATION,)
-    in_place: bool = False
-    """Whether a source that is exactly the destination may be: each element is read before the one
-    at its place is written."""
+    in_place: Collection[Operand] = ()
+    """Sources that may be exactly the destination: each element is read before the one at its place
+    is written."""
     starts: int = 0
     """How many separate pieces a product is computed in, for the limit."""
 
@@ -90,7 +90,7 @@ def _bases(work: Work, reached: dict[Operand, Resolved], plan: Plan) -> list[int
     for operand, source in reached.items():
         if operand not in work.written:
             for target in work.written:
-                source = detach(source, reached[target], in_place=work.in_place)
+                source = detach(source, reached[target], in_place=operand in work.in_place)
         elif operand is not DESTINATION and not apart(source.view, reached[DESTINATION].view):
             raise TensorFault(Cause.DESCRIPTOR, operand, work.views[operand].address)
         bases[operand] = source.view.address

@@ -34,7 +34,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     topk,
 )
 from emu.cpu.tensor.attributes import Attributes
-from emu.cpu.tensor.call import SCHEDULES, Call
+from emu.cpu.tensor.call import SCHEDULES, Call, Schedule
 from emu.cpu.tensor.checks import Checked, check, defaults
 from emu.cpu.tensor.descriptor import SIZE, Descriptor, View
 from emu.cpu.tensor.execution import Work, perform
@@ -123,9 +123,16 @@ def _work(
         flops=checked.operations,
         bytes=sum(views[name].bytes for name in declaration.traffic or views),
         written=tuple(numbers[o.name] for o in declaration.results if o.name in views),
-        in_place=schedule.in_place,
+        in_place=_in_place(schedule, numbers),
         starts=checked.pieces,
     )
+
+
+def _in_place(schedule: Schedule, numbers: Mapping[str, Operand]) -> frozenset[Operand]:
+    """The operands that may be exactly the destination."""
+    if isinstance(schedule.in_place, bool):
+        return frozenset(numbers.values()) if schedule.in_place else frozenset()
+    return frozenset(numbers[name] for name in schedule.in_place)
 
 
 # instructions over descriptors

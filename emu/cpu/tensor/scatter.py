@@ -2,9 +2,9 @@
 
 The reverse of a gather (`gather.py`), with the same three ways of addressing: `tscatter` writes
 slices along an axis, `tscatter_elements` elements with an index each, `tscatter_nd` slices behind
-coordinates. After a look at the indices the tensor is copied, then the updates follow, strictly in
-the order of their indices, on one thread: so where two lead to one place the last one stays, and
-sums are rounded in one order.
+coordinates. After a look at the indices the tensor is copied, unless it *is* the destination: then
+only what changes is touched. The updates follow, strictly in the order of their indices, on one
+thread: so where two lead to one place the last one stays, and sums are rounded in one order.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from emu.cpu.tensor.gather import (
     row_kind,
 )
 from emu.cpu.tensor.kernels import kernel
-from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, whole, words
+from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, shares, whole, words
 from emu.cpu.tensor.vectors import Arithmetic, narrow, storage, widen
 
+_COPY = Block(words(2))
 _OF_BOOLS = {"add": "max", "mul": "min", "max": "max", "min": "min"}
 """OR and AND of zeros and ones."""
 _BLOCK = Block(f"{words(3)} {COORDINATES}")
 
 
-@schedule("tscatter")
+@schedule("tscatter", in_place=("x",))
 def _scatter(call: Call) -> None:
     run_scatter(call["d"], call["x"], call["y"], call["u"], call.axis, call.mode)
 
 
-@schedule("tscatter_elements")
+@schedule("tscatter_elements", in_place=("x",))
 def _scatter_elements(call: Call) -> None:
     run_scatter_elements(call["d"], call["x"], call["y"], call["u"], call.axis, call.mode)
 
 
-@schedule("tscatter_nd")
+@schedule("tscatter_nd", in_place=("x",))
 def _scatter_nd(call: Call) -> None:
     run_scatter_nd(call["d"], call["x"], call["y"], call["u"], call.mode)
 
@@ -71,7 +72,7 @@ def run_scatter_nd(
 
 def _run(destination: View, data: View, updates: View, picks: Picks, reduction: str) -> None:
     look(picks)
-    run_copy(destination, data)
+    _copy(destination, data)
     if updates.count == 0:
         return
     dtype = destination.dtype if reduction != "none" else RAW[destination.dtype.size]
@@ -84,6 +85,31 @@ def _run(destination: View, data: View, updates: View, picks: Picks, reduction: 
     kernel(name, _BLOCK, lambda e: _write(e, dtype, index, kind, reduction))(
         **parameters, **picks.coordinates
     )
+
+
+def _copy(destination: View, source: View) -> None:
+    """destination = source, which costs nothing where both are the same elements."""
+    if destination.strides != source.strides:
+        run_copy(destination, source)
+        return
+    raw = RAW[destination.dtype.size]
+    parameters = layout([destination, source])
+    adjacent = parameters["i0"] == raw.size
+
+    def write(e: Emitter) -> None:
+        with e.b.if_then(e.b.icmp_unsigned("==", e.word("p0"), e.word("p1"))):
+            e.b.ret(e.const(I64, 0))
+        share, step = shares(e, 64), e.word("i0")
+        with rows(e, 2, share) as (to, back):
+            if adjacent:
+                copy_row(e, to, back, share.begin, share.end, storage(raw))
+                return
+            with e.loop(share.begin, share.end) as at:
+                place, origin = elements_at(e, (to, back), at.index, [step, step])
+                e.store(e.load(origin, storage(raw)), place)
+
+    name = f"scatter copy {raw.name} {'row' if adjacent else 'element'}"
+    kernel(name, _COPY, write, parallel=True)(**parameters)
 
 
 def _write(e: Emitter, dtype: DType, index: DType, kind: str, reduction: str) -> None:

@@ -188,7 +188,7 @@ def _pairs(regions: list[int], work: Work) -> list[tuple[int, int, int]]:
             if written not in work.written or other not in work.views or i == j:
                 continue
             one, two = work.views[Operand(written)], work.views[Operand(other)]
-            same = work.in_place and other not in work.written
+            same = other in work.in_place and other not in work.written
             same = same and one.strides == two.strides and one.dtype.size == two.dtype.size
             pairs.append((i, j, int(same)))
     return pairs
