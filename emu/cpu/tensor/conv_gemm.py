@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 from emu.cpu.tensor.conv_job import Job, adjacent, lines_of
 from emu.cpu.tensor.conv_split import split
-from emu.cpu.tensor.conv_words import Activation, Words, lanes
+from emu.cpu.tensor.conv_tail import Line, Tail, tail_of
+from emu.cpu.tensor.conv_words import Activation, lanes
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, target
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
@@ -31,11 +32,11 @@ BLOCK = Block(
     "x w y bias alpha beta images groups channels channel_block outputs positions unit_vectors"
     " x_n x_g x_c w_g w_o y_n y_g y_o bias_o"
     " out_h out_w row_d row_h taps:3 gap:3 step:3 phase:3 line:3"
-    " table runs panels private"
+    " table runs panels tails tail tail_pitch private"
 )
 """Strides are in bytes. `taps`, `gap` (dilation) and `step` (stride) are by dimension; tap t of a
-dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`
-and `panels` are scratch memory, `private` bytes apart for each part."""
+dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`,
+`panels` and `tails` are scratch memory, `private` bytes apart for each part."""
 
 _DEPTH = 512
 """Steps of the inner dimension, about, for which columns are packed at a time."""
@@ -65,7 +66,7 @@ def tile_for(outputs: int) -> Tile:
     return Tile(8, 3) if many else Tile(4, 3)
 
 
-class Product(Words):
+class Product(Tail):
     """Writes the kernel. `taps` says whether there is more to a column than one element of each
     channel; `act` is what is done to a result before it is stored."""
 
@@ -83,8 +84,8 @@ class Product(Words):
         """Units, blocks of input channels, then tiles."""
         e, b = self.e, self.b
         private = self.times(e.part, e.word("private"))
-        self.table, self.runs, self.panels = (
-            e.offset(e.pointer(name), private) for name in ("table", "runs", "panels")
+        self.table, self.runs, self.panels, self.tails = (
+            e.offset(e.pointer(name), private) for name in ("table", "runs", "panels", "tails")
         )
         self.depth = b.mul(b.mul(e.word("taps", 0), e.word("taps", 1)), e.word("taps", 2))
         self.unit = self.times(e.word("unit_vectors"), self.lanes)
@@ -92,7 +93,7 @@ class Product(Words):
         self.panel = self.times(b.add(most, self.const(1)), self.pitch)
         if self.taps:
             self.tabulate()
-        blocks = self.up(e.word("positions"), self.unit)
+        blocks = self.up(b.add(e.word("positions"), e.word("tail")), self.unit)
         products = b.mul(e.word("images"), e.word("groups"))
         blocks_of_rows = self.up(e.word("outputs"), self.tile.rows)
         units, mine = self.shares(b.mul(products, blocks), blocks_of_rows)
@@ -101,9 +102,11 @@ class Product(Words):
         with e.loop(*units) as u:
             product, block = self.divided(u.index, blocks)
             image, group = self.divided(product, e.word("groups"))
-            self.one_unit(image, group, self.times(block, self.unit))
+            is_last = b.icmp_signed("==", b.add(block, self.const(1)), blocks)
+            self.one_unit(image, group, self.times(block, self.unit), is_last)
 
-    def one_unit(self, image: Value, group: Value, start: Value) -> None:
+    def one_unit(self, image: Value, group: Value, start: Value, is_last: Value) -> None:
+        """All rows of a unit; the tail belongs to the last one."""
         e, b = self.e, self.b
         count = self.least(self.unit, b.sub(e.word("positions"), start))
         x = self.moved("x", (image, "x_n"), (group, "x_g"))
@@ -115,7 +118,10 @@ class Product(Words):
         channels = e.word("channels")
         with e.loop(0, channels, e.word("channel_block")) as c:
             some = self.least(e.word("channel_block"), b.sub(channels, c.index))
-            self.pack(e.offset(x, self.times(c.index, e.word("x_c"))), some, runs)
+            columns = e.offset(x, self.times(c.index, e.word("x_c")))
+            self.pack(columns, some, runs)
+            with b.if_then(is_last):
+                self.pack_tail(columns, some, self.source, self.table if self.taps else None)
             weights = e.offset(w, self.times(self.times(c.index, self.depth), self.size))
             behind = b.add(c.index, some)
             ends = (
@@ -124,11 +130,12 @@ class Product(Words):
             )
             with e.loop(self.rows[0], self.rows[1], self.tile.rows) as row:
                 lines = self.lines(weights, y, output, row.index)
-                self.tiles(lines, count, self.times(some, self.depth), ends)
+                steps = self.times(some, self.depth)
+                self.tiles(lines, count, steps, ends)
+                with b.if_then(is_last):
+                    self.add_tail(lines, self.times(count, self.dtype.size), steps, ends)
 
-    def lines(
-        self, w: Value, y: Value, output: Value, row: Value
-    ) -> list[tuple[Value, Value, Value]]:
+    def lines(self, w: Value, y: Value, output: Value, row: Value) -> list[Line]:
         """Of each row of a tile where its weights and results are, and its bias; `output` is the
         group's first channel. Rows that the product lacks repeat its last one: they compute and
         store the same once more."""
@@ -185,17 +192,11 @@ class Product(Words):
         within = b.sub(at, b.mul(panel, width))
         position = b.add(start, at)
         room = self.least(self.const(self.lanes), b.sub(width, within))
-        source = self.times(position, self.size)
         if self.taps:
-            line = b.sdiv(position, e.word("out_w"))
-            column = b.sub(position, b.mul(line, e.word("out_w")))
-            deep = b.sdiv(line, e.word("out_h"))
-            high = b.sub(line, b.mul(deep, e.word("out_h")))
-            source = b.add(b.mul(deep, e.word("row_d")), b.mul(high, e.word("row_h")))
-            source = b.add(source, self.times(column, self.size))
+            _, column = self.divided(position, e.word("out_w"))
             room = self.least(room, b.sub(e.word("out_w"), column))
         entry = e.offset(self.runs, self.times(number, 16))
-        e.store(source, entry)
+        e.store(self.source(position), entry)
         goal = b.add(b.mul(panel, self.panel), self.times(within, self.size))
         e.store(goal, e.offset(entry, 8))
         following = b.add(at, room), b.add(number, self.const(1))
@@ -208,6 +209,16 @@ class Product(Words):
         goal = b.mul(panel, self.panel)
         goal = b.add(goal, self.times(b.sub(whole, b.mul(panel, width)), self.size))
         return number, b.sub(count, whole), self.times(b.add(start, whole), self.size), goal
+
+    def source(self, position: Value) -> Value:
+        """Bytes from the start of a channel to what the first tap of a position finds."""
+        e, b = self.e, self.b
+        if not self.taps:
+            return self.times(position, self.size)
+        line, column = self.divided(position, e.word("out_w"))
+        deep, high = self.divided(line, e.word("out_h"))
+        place = b.add(b.mul(deep, e.word("row_d")), b.mul(high, e.word("row_h")))
+        return b.add(place, self.times(column, self.size))
 
     def pack(self, x: Value, channels: Value, runs: tuple[Value, Value, Value, Value]) -> None:
         """Copy the columns of some input channels to panels. A run may write beyond the end of its
@@ -239,7 +250,7 @@ class Product(Words):
 
     def tiles(
         self,
-        lines: Sequence[tuple[Value, Value, Value]],
+        lines: Sequence[Line],
         count: Value,
         steps: Value,
         ends: tuple[Value, Value],
@@ -267,7 +278,7 @@ class Product(Words):
 
     def one_tile(
         self,
-        lines: Sequence[tuple[Value, Value, Value]],
+        lines: Sequence[Line],
         columns: Value,
         place: Value,
         free: Value,
@@ -329,12 +340,15 @@ def multiply(job: Job) -> None:
     tile = tile_for(outputs)
     lane, positions = lanes(y.dtype), math.prod(y.dims[2:])
     block = channels if y.dtype is not wide else max(1, min(channels, _DEPTH // taps))
+    tail = tail_of(positions, lane, channels * taps)
     pieces = max(1, _UNIT_BYTES // (block * taps * lane * wide.size * tile.vectors))
-    vectors = min(pieces, -(-positions // (lane * tile.vectors))) * tile.vectors
+    vectors = min(pieces, max(1, -(-(positions - tail) // (lane * tile.vectors)))) * tile.vectors
     panels = lane * wide.size * vectors * (block * taps + 1)
-    room = [lines_of(n) for n in (taps * 8, vectors * lane * 16, panels)]
+    pitch = lines_of(block * taps * wide.size)
+    room = [lines_of(n) for n in (taps * 8, vectors * lane * 16, panels, tail * pitch)]
     private = SCRATCH.take(THREADS_MAX * sum(room))
-    words |= {"table": private, "runs": private + room[0], "panels": private + room[0] + room[1]}
+    for k, name in enumerate(("table", "runs", "panels", "tails")):
+        words[name] = private + sum(room[:k])
     kind = "taps" if not pointwise else "plane"
     run = kernel(
         f"tconv {kind} {y.dtype.name} {tile.rows}x{tile.vectors} {job.name}",
@@ -345,7 +359,8 @@ def multiply(job: Job) -> None:
     run(
         x=image.address, w=weights.address,
         images=x.dims[0], groups=groups, channels=channels, channel_block=block, outputs=outputs,
-        positions=positions, unit_vectors=vectors, private=sum(room),
+        positions=positions - tail, tail=tail, tail_pitch=pitch, unit_vectors=vectors,
+        private=sum(room),
         x_n=image.strides[0], x_g=channels * image.strides[1], x_c=image.strides[1],
         w_g=outputs * weights.strides[0], w_o=weights.strides[0],
         y_n=y.strides[0], y_g=outputs * y.strides[1], y_o=y.strides[1],

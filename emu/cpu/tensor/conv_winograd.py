@@ -40,6 +40,8 @@ NEAR, FAR = 5 / 8, 3 / 2
 TILE, OUT, TAPS = 6, 4, 3
 _IMAGE_BYTES, _ROWS_MAX = 1 << 20, 64
 """Of a transformed image that is worked on at a time, and the most rows of tiles of it."""
+_CACHED = 1 << 17
+"""Kernels of 3x3 taps that stay in a cache when they are transformed."""
 _WEIGHTS_MAX = 1 << 22
 """Kernels of 3x3 taps that are transformed; more would take too much scratch memory."""
 _NEAR2, _FAR2 = NEAR * NEAR, FAR * FAR
@@ -394,8 +396,9 @@ def is_winograd(job: Job) -> bool:
     high_tiles, wide_tiles = -(-high.out // OUT), -(-wide.out // OUT)
     vectors = images * -(-high_tiles * wide_tiles // lane)
     moved = images * high_tiles * -(-wide_tiles // lane) * 8 * TILE**2 * (outputs + channels)
-    ours = outputs * channels * (TILE**2 * vectors + 12) + moved
-    return ours * 1.2 < outputs * channels * 9 * images * high.out * -(-wide.out // lane)
+    weights = 20 if outputs * channels <= _CACHED else 60
+    ours = outputs * channels * (TILE**2 * max(vectors, 1.1) + weights) + moved
+    return ours * 1.1 < outputs * channels * 9 * images * high.out * wide.out / lane
 
 
 def winograd(job: Job) -> None:
