@@ -38,9 +38,9 @@ BLOCK = Block(
 dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`,
 `panels` and `tails` are scratch memory, `private` bytes apart for each part."""
 
-_DEPTH = 512
+_DEPTH = 2048
 """Steps of the inner dimension, about, for which columns are packed at a time."""
-_UNIT_BYTES = 1 << 18
+_UNIT_BYTES = 1 << 19
 """Of packed columns: a part of the second-level cache."""
 
 
