@@ -6,6 +6,7 @@ alike afterwards. `Board.python` counts the instructions that the native engine 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import numpy as np
@@ -23,10 +24,13 @@ from emu.cpu.tensor.descriptor import SIZE as FORM
 from emu.cpu.tensor.descriptor import Descriptor
 from emu.cpu.tensor.faults import Cause
 from emu.cpu.tensor.unit import unit as tensor_unit
+from emu.isa.xaitensor import TENSORS, Declaration
 from tests.cpu import machines
 from tests.cpu.machines import BASE, HANDLER
 from tests.cpu.test_mmu import LEAF, MIDDLE, MPRV, ROOT, VIRTUAL, A, D, R, V, W, entry
+from tests.tensor import bench
 from tests.tensor.bench import descriptor
+from tests.tensor.drawn import Placed, draw, register_of
 
 FORMS = BASE + 0x8000
 BLOCK = BASE + 0x9000
@@ -422,3 +426,30 @@ def test_threads_that_come_later_take_part_and_change_nothing() -> None:
     finally:
         threads.set_count(before)
     assert set(results) == {results[0]}
+
+
+@pytest.mark.parametrize("declaration", TENSORS.values(), ids=TENSORS.keys())
+def test_every_instruction_issued_again_gives_what_it_gave(declaration: Declaration) -> None:
+    rng = random.Random(declaration.mnemonic)
+    registers = [f"tr{i}" for i in range(1 + declaration.form.sources)]
+    for _ in range(2):
+        placed = Placed(draw(declaration, rng))
+        first, shift = bench.BASE + bench.PAGE, DATA - bench.BASE - bench.PAGE
+        size = placed.bench.take(0) - first
+        before = placed.bench.read(first, size)
+        placed.execute()
+        board = Board(NativeEngine)
+        board["mstatus"] = 0x1_8000
+        for operand in declaration.operands:
+            if operand.name in placed.tensors:
+                moved = placed.tensors[operand.name].copy()
+                moved.base += shift
+                board.hart.tr[register_of(operand)] = moved
+        block = ["a7" if placed.block else "x0"] if declaration.form.block else []
+        for left_to_python in (2, 3, 3):
+            board.memory.view(DATA, size)[:] = before
+            text = f"{declaration.mnemonic} {', '.join([*registers, *block])}"
+            board.go(text, a7=placed.block + shift)
+            assert bytes(board.memory.view(DATA, size)) == placed.bench.read(first, size)
+            assert board.python <= left_to_python
+        assert board.hart.stall_ps == 3 * placed.bench.stall_ps
