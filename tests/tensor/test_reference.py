@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 import random
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,3 +58,29 @@ def test_the_instruction_does_what_its_declaration_means(declaration: Declaratio
         placed.execute()
         for got, want in zip(placed.results(), case.expected(), strict=True):
             compare(case, got, want, declaration.ulps)
+
+
+WEIRD = {
+    "activation": 1, "groups": 777, "axis": 100, "spatial_rank": 3, "alpha": math.nan,
+    "beta": math.nan, "kernel": (77,) * 4, "stride": (9,) * 4, "dilation": (9,) * 4,
+    "pad_begin": (-5,) * 4, "pad_end": (-5,) * 4, "axes": 1 << 31, "mode": 200, "gamma": math.nan,
+    "count": (1 << 32) - 1, "flags": 1 << 31,
+}  # fmt: skip
+"""A value for every field of the attribute block that would mean something else, or nothing."""
+
+
+@pytest.mark.parametrize("declaration", TENSORS.values(), ids=TENSORS.keys())
+def test_fields_that_the_instruction_has_no_use_for_are_ignored(declaration: Declaration) -> None:
+    if not declaration.form.block:
+        return
+    used = set(declaration.attributes)
+    assert used <= {*WEIRD, *declaration.flags, *declaration.modes}
+    used |= {"activation", "alpha", "beta"} if declaration.activates else set()
+    used |= {"flags"} if declaration.flags else set()
+    used |= {"mode"} if declaration.modes else set()
+    case = draw(declaration, random.Random(declaration.mnemonic))
+    ignored: dict[str, Any] = {field: v for field, v in WEIRD.items() if field not in used}
+    placed = Placed(replace(case, at=replace(case.at, given=True, **ignored)))
+    placed.execute()
+    for got, want in zip(placed.results(), case.expected(), strict=True):
+        compare(case, got, want, declaration.ulps)

@@ -24,9 +24,9 @@ from itertools import product
 from math import prod
 
 from emu.cpu.tensor.descriptor import DType
-from emu.cpu.tensor.vocabulary import CONSTANTS, FUNCTIONS, RESULT, Number, converted
+from emu.cpu.tensor.vocabulary import FUNCTIONS, RESULT, Number, converted
 from emu.isa.xaitensor import Declaration
-from emu.isa.xaitensor.notation import Code, Scope, Value, read, statements
+from emu.isa.xaitensor.notation import CONSTANTS, Code, Scope, Value, read, statements
 from emu.isa.xaitensor.rules import Extents
 from emu.isa.xaitensor.signature import Operand
 

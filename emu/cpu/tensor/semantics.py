@@ -10,7 +10,6 @@ computed in f32.
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from emu.cpu.tensor.expr import ALPHA, BETA, OPS, Expr, arg, call, evaluate, lif
 from emu.isa.xaitensor import TENSORS, Declaration
 from emu.isa.xaitensor.declare import BINARY as BINARY_FORM
 from emu.isa.xaitensor.declare import UNARY as UNARY_FORM
+from emu.isa.xaitensor.notation import CONSTANTS
 
 _X = arg(0)
 
@@ -35,7 +35,7 @@ _CALLS = {"bitand": "and", "bitor": "or", "bitxor": "xor", "bitnot": "not"}
 _BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 _COMPARE = {ast.Lt: "lt", ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne"}
 _SWAPPED = {ast.Gt: "lt", ast.GtE: "le"}
-_NAMES = {"alpha": ALPHA, "beta": BETA, "pi": lift(math.pi), "inf": lift(math.inf)}
+_NAMES = {"alpha": ALPHA, "beta": BETA, **{n: lift(v) for n, v in CONSTANTS.items()}}
 
 
 def expression(text: str, operands: Sequence[str]) -> Expr:

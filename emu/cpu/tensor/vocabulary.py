@@ -18,7 +18,6 @@ from emu.isa.xaitensor.notation import Scope, Value, divide, read
 from emu.isa.xaitensor.rules import RULES
 
 Number = int | float | bool
-CONSTANTS = {"pi": math.pi, "inf": math.inf, "nan": math.nan}
 RESULT = "type of the result"
 """The name under which a scope has the element type of the first result."""
 

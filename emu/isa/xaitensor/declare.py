@@ -22,7 +22,8 @@ from functools import cached_property
 
 from emu.isa.declare import insn
 from emu.isa.graph import Node, Trace
-from emu.isa.xaitensor.notation import names_of
+from emu.isa.xaitensor.notation import CONSTANTS, functions_of, names_of
+from emu.isa.xaitensor.rules import RULES, names_read
 from emu.isa.xaitensor.signature import Operand, parse
 
 
@@ -100,21 +101,25 @@ class Declaration:
         return "act(" in self.means
 
     @cached_property
+    def expressions(self) -> tuple[str, ...]:
+        """Everything it says in the notation: of extents, conditions, work and meaning."""
+        dims = (d.text for o in self.operands for d in o.dims if d.kind in ("int", "spread"))
+        indexes = (o.indexes for o in self.operands)
+        texts = (*dims, *indexes, *self.requires, self.work, self.pieces, self.means)
+        return tuple(text for text in texts if text)
+
+    @cached_property
     def attributes(self) -> frozenset[str]:
-        """The names its expressions use that are neither operands nor extents: fields of the
-        attribute block, flags and modes."""
-        texts = [self.work or "0", self.pieces or "0", *self.requires]
-        bound: set[str] = set()
-        used: set[str] = set()
-        for operand in self.operands:
-            bound.add(operand.name)
-            for dim in operand.dims:
-                if dim.kind in ("int", "spread"):
-                    texts.append(dim.text)
-                else:
-                    bound.add(dim.text)
-                    used |= {dim.axis} - {""}
-        return frozenset(used.union(*map(names_of, texts)) - bound)
+        """Fields of the attribute block, flags and modes that its expressions use, or the rules
+        that they call; not those of an activation."""
+        dims = [d for o in self.operands for d in o.dims]
+        used = {d.axis for d in dims if d.axis}
+        for text in self.expressions:
+            used |= names_of(text)
+            for rule in functions_of(text) & RULES.keys():
+                used |= names_read(RULES[rule])
+        bound = {d.text for d in dims if d.kind not in ("int", "spread", "stretch")}
+        return frozenset(used - bound - {o.name for o in self.operands} - CONSTANTS.keys())
 
 
 TENSORS: dict[str, Declaration] = {}

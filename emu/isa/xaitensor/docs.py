@@ -60,6 +60,10 @@ def _instruction(declaration: Declaration) -> list[str]:
 def _notes(declaration: Declaration) -> str:
     """What the attribute block says, and where td is not the only operand that is written."""
     notes = []
+    activation = {"activation", "alpha", "beta"} if declaration.activates else set()
+    named = {*declaration.flags, *declaration.modes, "mode"}
+    if fields := sorted((declaration.attributes | activation) - named):
+        notes.append(f"Attributes: {', '.join(f'`{field}`' for field in fields)}.")
     if declaration.defaults:
         values = (f"{k} = {_number(v)}" for k, v in declaration.defaults.items())
         notes.append(f"Without a block: {', '.join(values)}.")

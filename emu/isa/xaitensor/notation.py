@@ -16,6 +16,7 @@ An expression is written in Python's grammar and means what it says there: arith
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from functools import cache
 from itertools import pairwise, product
 from typing import Any
 
+CONSTANTS = {"pi": math.pi, "inf": math.inf, "nan": math.nan}
 Value = Any  # a number, a tuple of them, or what a function makes of these
 Code = Callable[["Scope"], Value]
 
@@ -67,16 +69,30 @@ def read(text: str) -> Code:
         raise ValueError(f"'{text}' is not an expression: {error.msg}") from error
 
 
+def _parsed(text: str) -> ast.Module:
+    """The lines of a meaning, or one expression, however they are indented."""
+    return ast.parse("\n".join(line.strip() for line in text.strip().splitlines()))
+
+
+@cache
+def functions_of(text: str) -> frozenset[str]:
+    """The functions that an expression, or the lines of a meaning, call."""
+    calls = (n.func for n in ast.walk(_parsed(text)) if isinstance(n, ast.Call))
+    return frozenset(function.id for function in calls if isinstance(function, ast.Name))
+
+
 @cache
 def names_of(text: str) -> frozenset[str]:
-    """The names an expression uses and does not bind itself, functions not among them."""
-    tree = ast.parse(text.strip(), mode="eval")
-    bound = {n.target.id for n in ast.walk(tree) if isinstance(n, ast.comprehension)
-             and isinstance(n.target, ast.Name)}  # fmt: skip
-    called = {n.func.id for n in ast.walk(tree)
-              if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}  # fmt: skip
+    """The names that it uses and does not bind itself, functions not among them."""
+    tree = _parsed(text)
+    bound: set[str] = set()
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.comprehension):
+            targets = [node.target]
+        bound |= {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    return frozenset(used - bound - called)
+    return frozenset(used - bound - functions_of(text))
 
 
 def below(extents: Value) -> Iterable[Value]:
@@ -247,7 +263,7 @@ class Statement:
 def statements(text: str) -> tuple[Statement, ...]:
     """The lines of a meaning. Raises ValueError for what is not of the notation."""
     try:
-        tree = ast.parse("\n".join(line.strip() for line in text.strip().splitlines()))
+        tree = _parsed(text)
     except SyntaxError as error:
         raise ValueError(f"'{text}' is not a meaning: {error.msg}") from error
     return tuple(map(_statement, tree.body))

@@ -8,8 +8,13 @@ make meaningless raises `BadAttribute`.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import textwrap
 from collections.abc import Callable
+from functools import cache
+from types import FunctionType
 
 from emu.isa.xaitensor.notation import Scope, Value
 
@@ -138,3 +143,19 @@ RULES: dict[str, Callable[..., Value]] = {
     "min": lambda _, *numbers: min(*numbers),
 }
 """The functions by the names they are called by."""
+
+
+@cache
+def names_read(rule: Callable[..., Value]) -> frozenset[str]:
+    """The names that a rule looks up in its scope, `at["stride"]`, itself or in a rule it calls."""
+    if not isinstance(rule, FunctionType) or rule.__name__ == "<lambda>":
+        return frozenset()
+    tree = ast.parse(textwrap.dedent(inspect.getsource(rule)))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=ast.Name(id="at"), slice=ast.Constant(value=str() as name)):
+                found.add(name)
+            case ast.Call(func=ast.Name(id=name)) if name != rule.__name__:
+                found |= names_read(rule.__globals__.get(name, len))
+    return frozenset(found)
