@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emu.cpu.tensor import elementwise
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.checks import defaults
+from emu.cpu.tensor.descriptor import DTYPES, View
+from emu.cpu.tensor.elementwise import run_unary
 from emu.cpu.tensor.expr import evaluate
+from emu.cpu.tensor.plan import Place, planning
 from emu.cpu.tensor.semantics import UNARY
 from emu.isa.xaitensor import TENSORS
 from emu.isa.xaitensor.signature import admits
-from tests.tensor.bench import NUMPY, Array, Bench, bf16_to_f32
+from tests.tensor.bench import CODES, NUMPY, Array, Bench, bf16_to_f32
 
 FLOATS, INTS = ("f32", "f64"), ("u8", "i8", "i16", "i32", "i64")
 OPERATIONS: dict[str, Callable[[Array, Array], Array]] = {
@@ -196,3 +201,93 @@ def test_float_to_integer_copies_saturate() -> None:
     x = np.array([1e30, -1e30, math.nan, 2.9, -2.9], np.float32)
     assert Bench().run("tcopy", (5,), "i32", x).tolist() == [2**31 - 1, -(2**31), 0, 2, -2]
     assert Bench().run("tcopy", (5,), "u8", x).tolist() == [255, 0, 0, 2, 0]
+
+
+@pytest.mark.parametrize("dtype", ["u8", "f16", "f32", "f64", "i64"])
+@pytest.mark.parametrize("shape", [(67, 129), (3, 250), (250, 3), (5, 40, 33)])
+def test_transposed_sources_are_met_by_tiles(dtype: str, shape: tuple[int, ...]) -> None:
+    x = np.swapaxes(sample(dtype, shape[:-2] + shape[:-3:-1], 4), -1, -2)
+    y = sample(dtype, shape, 5)
+    np.testing.assert_array_equal(Bench().run("tcopy", shape, dtype, x), x)
+    np.testing.assert_array_equal(Bench().run("tmax", shape, dtype, y, x), np.maximum(x, y))
+    np.testing.assert_array_equal(Bench().run("tmax", shape, dtype, x, x), x)
+
+
+@pytest.mark.parametrize("offset", [0, 4, 12, 3])
+@pytest.mark.parametrize("mnemonic", ["tadd", "tcopy"])
+def test_large_results_are_written_past_the_caches_at_any_alignment(
+    mnemonic: str, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elementwise, "_STREAMED", 0)
+    x = sample("f32", (3, 5003), 1)
+    bench = Bench()
+    target = bench.empty((3, 5003), "f32", offset=offset)
+    sources = [x, x] if mnemonic == "tadd" else [x]
+    bench.execute(mnemonic, target, *map(bench.place, sources))
+    np.testing.assert_array_equal(bench.array(target), sum(sources))
+    turned = bench.empty((5003, 3), "f32", offset=offset)
+    bench.execute("tcopy", turned, bench.place(x.T))
+    np.testing.assert_array_equal(bench.array(turned), x.T)
+
+
+@given(st.data())
+def test_selection_agrees_with_numpy(data: st.DataObject) -> None:
+    shape = tuple(data.draw(st.lists(st.sampled_from([1, 2, 7, 40]), max_size=3)))
+    dtype = data.draw(st.sampled_from(sorted(NUMPY)))
+    c, x, y = (data.draw(views(shape, d)) for d in ("bool", dtype, dtype))
+    expected = np.where(c, x, y)
+    bench = Bench()
+    target = bench.empty(expected.shape, dtype)
+    bench.execute("twhere", target, bench.place(c), bench.place(x, dtype),
+                  attributes=Attributes(bias=10), bias=bench.place(y, dtype))  # fmt: skip
+    np.testing.assert_array_equal(bench.array(target), expected)
+
+
+def test_shifts_beyond_the_width_leave_nothing_or_the_sign() -> None:
+    x, n = np.array([1, -1, 64, -128, 5, -5], np.int8), np.array([3, 1, 8, 100, -1, -1], np.int8)
+    assert Bench().run("tshl", (6,), "i8", x, n).tolist() == [8, -2, 0, 0, 0, 0]
+    assert Bench().run("tshr", (6,), "i8", x, n).tolist() == [0, -1, 0, -1, 0, -1]
+    u, m = np.array([200, 200, 1], np.uint8), np.array([3, 8, 7], np.uint8)
+    assert Bench().run("tshl", (3,), "u8", u, m).tolist() == [64, 0, 128]
+    assert Bench().run("tshr", (3,), "u8", u, m).tolist() == [25, 0, 0]
+
+
+def test_remainder_with_the_dividends_sign() -> None:
+    x, y = np.array([7, -7, 7, -7, 5], np.int32), np.array([2, 2, -2, -2, 0], np.int32)
+    assert Bench().run("tfmod", (5,), "i32", x, y).tolist() == [1, -1, 1, -1, 5]
+
+
+def test_what_is_not_a_number_or_infinite_is_told() -> None:
+    x = np.array([0, math.nan, math.inf, -math.inf, 1e-40], np.float32)
+    np.testing.assert_array_equal(Bench().run("tisnan", (5,), "bool", x), np.isnan(x))
+    np.testing.assert_array_equal(Bench().run("tisinf", (5,), "bool", x), np.isinf(x))
+
+
+def test_fused_pairs_equal_their_parts() -> None:
+    x, y = sample("f32", (4, 70), 1), sample("f32", (4, 70), 2)
+    got = Bench().run("taddrelu", x.shape, "f32", x, y)
+    np.testing.assert_array_equal(got, np.maximum(x + y, 0))
+    got = Bench().run("tprelu", x.shape, "f32", x, y[0])
+    np.testing.assert_array_equal(got, np.where(x < 0, x * y[0], x))
+
+
+@pytest.mark.parametrize("shape", [(100_000,), (300, 70), (2, 5, 41, 7)])
+def test_parts_together_are_the_whole(shape: tuple[int, ...]) -> None:
+    x = sample("f32", shape, 1)
+    turned = np.ascontiguousarray(x.T).T
+    for source in (x, turned):
+        out = np.zeros(shape, np.float32)
+        with planning() as plan:
+            run_unary("ttanh", *(
+                View(Place(k), DTYPES[CODES["f32"]], a.shape, a.strides)
+                for k, a in enumerate((out, source))
+            ), (0.0, 0.0))  # fmt: skip
+        (step,) = plan.steps
+        assert step.parallel
+        words = array("q", step.words)
+        for index, region in step.holes:
+            words[index] += (out, source)[region].ctypes.data
+        for part in range(3):
+            step.kernel.run(words.buffer_info()[0], part, 3)
+        expected = Bench().run("ttanh", shape, "f32", x)
+        np.testing.assert_array_equal(out, expected)

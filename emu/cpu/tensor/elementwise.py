@@ -3,24 +3,30 @@
 *Schedule.* Dimensions of extent 1 go, the rest are ordered by the destination's strides and merged
 where every operand allows it. What remains is an inner row and an outer walk. If the row is
 adjacent in the destination and each source's row is adjacent too (class `v`) or one element
-(class `s`), it is computed by whole vectors, the rest of it under a mask; any other row (`g`) goes
-element by element.
+(class `s`), it is computed by whole vectors (`elementwise_rows`). A source that is adjacent along
+another dimension instead (class `t`: a transposed matrix) is taken by tiles (`elementwise_tiles`).
+Any other row (`g`) goes element by element.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
-from emu.cpu.tensor.descriptor import I8, I16, I32, I64, DType, View
-from emu.cpu.tensor.emit import Block, Emitter, Value, bits_of, target, vector
+from emu.cpu.tensor.descriptor import I8, I16, I32, I64, View
+from emu.cpu.tensor.elementwise_rows import BLOCK, write_rows
+from emu.cpu.tensor.elementwise_tiles import write_tiles
 from emu.cpu.tensor.expr import Expr, arg
-from emu.cpu.tensor.kernels import kernel
+from emu.cpu.tensor.formula import Formula
+from emu.cpu.tensor.kernels import Word, kernel
 from emu.cpu.tensor.semantics import BINARY, UNARY, WHERE
-from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
-_BLOCK = Block("rank n dims:8 p0 p1 p2 p3 s0:8 s1:8 s2:8 s3:8 i0 i1 i2 i3 alpha beta")
+_STREAMED = 16 << 20
+"""Bytes from which on a destination is written past the caches: most of it would not stay."""
+_LONG_ROW = 4096
+_MANY_ROWS = 64
 RAW = {1: I8, 2: I16, 4: I32, 8: I64}
 """The type, by size, as which elements are moved that nobody looks at."""
 
@@ -68,19 +74,29 @@ def run_expression(
         assert stretched is not None  # the instruction has checked the shapes
         operands.append(stretched)
     dims, strides = schedule(operands)
-    layout = _layout(operands, strides)
-    dtypes = [source.dtype for source in sources]
-    types = " ".join(d.name for d in dtypes)
-    run = kernel(
-        f"{name} {types} {destination.dtype.name} {layout}",
-        _BLOCK,
-        lambda e: _write(e, expr, destination.dtype, dtypes, layout),
-    )
-    words: dict[str, int | float | Sequence[int]] = {}
+    formula = Formula(name, expr, destination.dtype, tuple(v.dtype for v in sources))
+    layout, cross = _layout(operands, strides)
+    write = write_rows
+    if cross:
+        dims.insert(1, dims.pop(cross))
+        for steps in strides:
+            steps.insert(1, steps.pop(cross))
+        write = write_tiles
+    streamed = layout != "g" and destination.bytes >= _STREAMED and dims[0] >= _LONG_ROW
+    words: dict[str, Word] = {}
     for k, (view, steps) in enumerate(zip(operands, strides, strict=True)):
-        words.update({f"p{k}": view.address, f"i{k}": steps[0], f"s{k}": steps[1:]})
-    alpha, beta = (float(p) for p in params)
-    run(rank=len(dims) - 1, n=dims[0], dims=dims[1:], alpha=alpha, beta=beta, **words)
+        words |= {f"p{k}": view.address, f"i{k}": steps[0], f"s{k}": steps[1:]}
+    rows = math.prod(dims[1:])
+    run = kernel(
+        f"{formula.types} {layout}{' streamed' if streamed else ''}",
+        BLOCK,
+        lambda e: write(e, formula, layout, streamed=streamed),
+        parallel=True,
+    )
+    run(
+        n=dims[0], rows=rows, rank=len(dims) - 1, dims=dims[1:] or [1],
+        by_rows=rows >= _MANY_ROWS, alpha=float(params[0]), beta=float(params[1]), **words,
+    )  # fmt: skip
 
 
 def run_unary(mnemonic: str, destination: View, source: View, params: tuple[float, float]) -> None:
@@ -126,51 +142,19 @@ def schedule(views: Sequence[View]) -> tuple[list[int], list[list[int]]]:
     return dims, strides
 
 
-def _layout(views: Sequence[View], strides: Sequence[Sequence[int]]) -> str:
-    """The classes of the sources' rows, or 'g' where vectors do not apply."""
+def _layout(views: Sequence[View], strides: Sequence[Sequence[int]]) -> tuple[str, int]:
+    """The classes of the sources' rows, and the dimension along which those of class `t` are
+    adjacent, or 0; class 'g' where vectors do not apply."""
     if strides[0][0] != views[0].dtype.size:
-        return "g"
-    classes = ""
+        return "g", 0
+    classes, cross = "", 0
     for view, steps in zip(views[1:], strides[1:], strict=True):
-        if steps[0] not in (0, view.dtype.size):
-            return "g"
-        classes += "s" if steps[0] == 0 else "v"
-    return classes
-
-
-def _write(e: Emitter, expr: Expr, result: DType, dtypes: Sequence[DType], layout: str) -> None:
-    """Emit the kernel for one layout class."""
-    dtype = next((d for d in dtypes if d.kind != "bool"), dtypes[0])
-    widest = max(bits_of(storage(d.compute)) for d in (result, dtype))
-    lanes = 1 if layout == "g" else target()[0] * 8 // widest
-    names = range(len(dtypes) + 1)
-    params = []
-    if dtype.kind != "bool":
-        params = [e.number(p, vector(compute(dtype), lanes)) for p in ("alpha", "beta")]
-    steps = [e.word(f"i{k}") for k in names]
-    n = e.word("n")
-    pointers = [e.pointer(f"p{k}") for k in names]
-    with e.walk("rank", "dims", [f"s{k}" for k in names], pointers) as row:
-        single: list[Value | None] = [None] * len(dtypes)
-        for k, c in enumerate(layout):
-            if c == "s":
-                single[k] = e.splat(e.load(row[k + 1], storage(dtypes[k])), lanes)
-
-        def body(index: Value, mask: Value | None) -> None:
-            at = [e.offset(p, e.b.mul(index, s)) for p, s in zip(row, steps, strict=True)]
-            values = []
-            for p, one, d in zip(at[1:], single, dtypes, strict=True):
-                held = one if one is not None else e.load(p, vector(storage(d), lanes), mask)
-                values.append(widen(e, held, d))
-            value = Arithmetic(e, dtype).lower(expr, values, params)
-            compared = value.type != vector(compute(dtype), lanes)
-            value = convert(e, value, result if compared else dtype, result)
-            e.store(narrow(e, value, result), at[0], mask)
-
-        whole = e.b.and_(n, e.const(n.type, -lanes))
-        with e.loop(0, whole, lanes) as at:
-            body(at.index, None)
-        if lanes > 1:
-            rest = e.b.sub(n, whole)
-            with e.b.if_then(e.b.icmp_signed(">", rest, e.const(n.type, 0))):
-                body(whole, e.mask_below(rest, lanes))
+        size = view.dtype.size
+        if steps[0] in (0, size):
+            classes += "v" if steps[0] else "s"
+            continue
+        found = next((d for d, s in enumerate(steps) if d and s == size), 0)
+        if not found or cross not in (0, found):
+            return "g", 0
+        classes, cross = classes + "t", found
+    return classes, cross

@@ -32,6 +32,14 @@ and `gelu` x Φ(x); `gelu`, `gelu_tanh`, `mish` and `swish` (x sigmoid(alpha x))
 infinity, their limit."""
 
 
+_PLAIN = {
+    **_operands(1, "neg abs not sqrt floor ceil rint"),
+    **_operands(2, "add sub mul div min max and or xor eq ne lt le"),
+    **_operands(3, "select"),
+}
+"""Operations that are an instruction or two."""
+
+
 @dataclass(frozen=True)
 class Expr:
     """One operation. `value` is the constant, or the index of an operand or parameter."""
@@ -97,6 +105,14 @@ ALPHA, BETA = Expr("param", value=0), Expr("param", value=1)
 def call(op: str, *args: Expr | float) -> Expr:
     """An operation by name."""
     return Expr(op, tuple(lift(a) for a in args))
+
+
+def operations(expr: Expr) -> int:
+    """How many operations an expression has; a function counts as many."""
+    if not expr.args:
+        return 0
+    own = 1 if expr.op in _PLAIN else 16
+    return own + sum(map(operations, expr.args))
 
 
 def _nan_first(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:

@@ -23,6 +23,7 @@ _X = arg(0)
 
 LOWERED = {
     "thardswish": _X * (call("min", call("max", _X + 3, 0), 6) * lift(1 / 6)),
+    "tselu": call("select", _X < 0, (ALPHA * BETA) * call("expm1", _X), BETA * _X),
     "tgelu": call("gelu", _X),
     "tgelu_tanh": call("gelu_tanh", _X),
     "tmish": call("mish", _X),

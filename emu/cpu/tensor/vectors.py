@@ -27,7 +27,6 @@ from emu.cpu.tensor.emit import (
     element_of,
     is_float,
     like,
-    mangled,
 )  # fmt: skip
 from emu.cpu.tensor.expr import OPS, Expr
 from emu.cpu.tensor.semantics import ACTIVATIONS, UNARY
@@ -88,10 +87,7 @@ def convert(e: Emitter, value: Value, source: DType, target: DType) -> Value:
     if source.kind == "float" and target.kind == "float":
         return _resize_float(e, value, wanted, target)
     if source.kind == "float":
-        name = "llvm.fptosi.sat" if target.signed else "llvm.fptoui.sat"
-        return e.intrinsic(
-            f"{name}.{mangled(wanted)}.{mangled(type_)}", wanted, value, suffix=False
-        )
+        return _truncate(e, value, wanted, target)
     if target.kind == "float":
         return (e.b.sitofp if source.signed else e.b.uitofp)(value, wanted)
     if bits_of(wanted) < bits_of(type_):
@@ -99,6 +95,34 @@ def convert(e: Emitter, value: Value, source: DType, target: DType) -> Value:
     if bits_of(wanted) == bits_of(type_):
         return value
     return (e.b.sext if source.signed else e.b.zext)(value, wanted)
+
+
+def _truncate(e: Emitter, value: Value, wanted: Type, target: DType) -> Value:
+    """A float toward zero, held within the integer's range; NaN gives 0.
+
+    It is held there as a float, where the range's ends are floats; else what lies above is put
+    right afterwards. (LLVM's own saturating conversion takes some vectors apart.)
+    """
+    width, type_ = bits_of(wanted), value.type
+    precision = {32: 24, 64: 53}[bits_of(type_)]
+    low = -(1 << width - 1) if target.signed else 0
+    high = low + (1 << width) - 1
+    top = (
+        high if high.bit_length() <= precision else high + 1 - (1 << high.bit_length() - precision)
+    )
+    above = e.b.fcmp_ordered(">", value, e.const(type_, float(top)))
+    held = e.b.select(above, e.const(type_, float(top)), value)
+    held = e.b.select(
+        e.b.fcmp_unordered("uge", held, e.const(type_, float(low))),
+        held,
+        e.const(type_, float(low)),
+    )
+    held = e.b.select(e.b.fcmp_unordered("uno", value, value), e.const(type_, 0.0), held)
+    signed = like(wanted, I32 if width < 32 else element_of(wanted))
+    whole = (e.b.fptosi if target.signed or width < 32 else e.b.fptoui)(held, signed)
+    if width < 32:
+        return e.b.trunc(whole, wanted)
+    return whole if top == high else e.b.select(above, e.const(wanted, high), whole)
 
 
 def _resize_float(e: Emitter, value: Value, wanted: Type, target: DType) -> Value:

@@ -68,8 +68,10 @@ def remainder(e: Emitter, x: Value, y: Value) -> Value:
         some = e.intrinsic(f"llvm.vector.reduce.or.{mangled(left.type)}", I1, left, suffix=False)
     e.b.cbranch(some, body, after)
     e.b.position_at_end(body)
-    huge = e.b.fcmp_ordered("==", absolute(e, e.b.fdiv(rest, divisor)), infinity)
-    unit = e.b.select(huge, e.b.fmul(divisor, e.const(x.type, _STEP)), divisor)
+    unit = divisor
+    for _ in range(2):  # where the quotient is beyond the format, by a multiple of y first
+        huge = e.b.fcmp_ordered("==", absolute(e, e.b.fdiv(rest, unit)), infinity)
+        unit = e.b.select(huge, e.b.fmul(unit, e.const(x.type, _STEP)), unit)
     quotient = e.intrinsic("llvm.trunc", x.type, e.b.fdiv(rest, unit))
     smaller = e.fma(e.b.fneg(quotient), unit, rest)
     rest.add_incoming(e.b.select(left, smaller, rest), e.b.block)

@@ -1,0 +1,68 @@
+"""What one pass over memory computes: an expression, the types it reads, the type it writes.
+
+`elementwise_rows` and `elementwise_tiles` decide where elements come from and go to; here is what
+happens to them in between, for any number of lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emu.cpu.tensor.descriptor import DType
+from emu.cpu.tensor.emit import Emitter, Type, Value, bits_of, target, vector
+from emu.cpu.tensor.expr import Expr, operations
+from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
+
+
+@dataclass(frozen=True)
+class Formula:
+    """`expr` over sources of the types `sources`; the outcome is stored as `result`.
+
+    Booleans may stand beside one other type, in which the arithmetic is done.
+    """
+
+    name: str
+    expr: Expr
+    result: DType
+    sources: tuple[DType, ...]
+
+    @property
+    def types(self) -> str:
+        """The part of a kernel's name that says what it computes on."""
+        return " ".join([self.name, *(d.name for d in self.sources), self.result.name])
+
+    @property
+    def dtype(self) -> DType:
+        """The type of the arithmetic."""
+        return next((d for d in self.sources if d.kind != "bool"), self.sources[0])
+
+    @property
+    def lanes(self) -> int:
+        """How many elements fill a vector of the widest type in use."""
+        widest = max(bits_of(storage(d.compute)) for d in (self.result, self.dtype))
+        return target()[0] * 8 // widest
+
+    @property
+    def cheap(self) -> bool:
+        """Whether it is so little work that a loop should do several vectors at a time."""
+        return operations(self.expr) <= 4
+
+    def loaded(self, k: int, lanes: int) -> Type:
+        """The LLVM type of source `k` as it stands in memory."""
+        return vector(storage(self.sources[k]), lanes)
+
+    def params(self, e: Emitter, lanes: int) -> list[Value]:
+        """The words alpha and beta as the arithmetic wants them."""
+        if self.dtype.kind == "bool":
+            return []
+        return [e.number(name, vector(compute(self.dtype), lanes)) for name in ("alpha", "beta")]
+
+    def value(self, e: Emitter, held: Sequence[Value], params: Sequence[Value]) -> Value:
+        """The elements to be stored, from the elements that were loaded."""
+        values = [widen(e, h, d) for h, d in zip(held, self.sources, strict=True)]
+        value = Arithmetic(e, self.dtype).lower(self.expr, values, params)
+        expected = [v.type for v, d in zip(values, self.sources, strict=True) if d is self.dtype]
+        compared = value.type != expected[0]  # a comparison gives booleans already
+        value = convert(e, value, self.result if compared else self.dtype, self.result)
+        return narrow(e, value, self.result)
