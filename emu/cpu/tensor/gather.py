@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import RAW
-from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, like, target, vector
+from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, lanes_of, like, target, vector
 from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.kernels import Word, kernel
 from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, shares, whole, words
@@ -190,34 +190,44 @@ def _index(e: Emitter, place: Value, dtype: DType, lanes: int, mask: Value | Non
     return e.b.sext(value, like(value.type, I64)) if dtype.size < 8 else value
 
 
-def locate(
-    e: Emitter, place: Value, dtype: DType, lanes: int = 1, mask: Value | None = None
-) -> Value:
-    """What the index at `place` adds to the data's address; with lanes, adjacent indices of one
-    coordinate."""
-    b = e.b
+class Locator:
+    """What indices add to the data's address. Made before the loops it is used in: that loads the
+    words that all indices need."""
 
-    def term(axis: Value, at: Value) -> Value:
-        index = _index(e, at, dtype, lanes, mask)
-        extent, step = (e.splat(e.word(w, axis), lanes) for w in ("extents", "steps"))
-        below = b.icmp_signed("<", index, e.const(index.type, 0))
+    def __init__(self, e: Emitter, dtype: DType) -> None:
+        self.e, self.dtype = e, dtype
+        self.k, self.next = e.word("k"), e.word("next")
+        self.first = e.word("extents"), e.word("steps")
+        lanes = target()[0] // 8
+        self.wide = [e.splat(value, lanes) for value in self.first]
+
+    def one(self, place: Value) -> Value:
+        """Of the index at `place`."""
+        e, b = self.e, self.e.b
+        first = self._term(place, *self.first)
+        with e.loop(1, self.k, carry=[first]) as axis:
+            following = e.offset(place, b.mul(axis.index, self.next))
+            words = (e.word(w, axis.index) for w in ("extents", "steps"))
+            axis.next(b.add(axis.values[0], self._term(following, *words)))
+        return axis.values[0]
+
+    def several(self, place: Value) -> Value:
+        """Of adjacent indices of one coordinate, in the lanes of a vector."""
+        return self._term(place, *self.wide)
+
+    def _term(self, place: Value, extent: Value, step: Value) -> Value:
+        b, lanes = self.e.b, lanes_of(extent.type)
+        index = _index(self.e, place, self.dtype, lanes)
+        below = b.icmp_signed("<", index, self.e.const(index.type, 0))
         return b.mul(b.select(below, b.add(index, extent), index), step)
-
-    first = term(e.const(I64, 0), place)
-    if lanes > 1:
-        return first
-    with e.loop(1, e.word("k"), carry=[first]) as axis:
-        following = e.offset(place, b.mul(axis.index, e.word("next")))
-        axis.next(b.add(axis.values[0], term(axis.index, following)))
-    return axis.values[0]
 
 
 def _write(e: Emitter, raw: DType, dtype: DType, kind: str) -> None:
     b, element, share = e.b, storage(raw), shares(e)
-    steps = [e.word(w) for w in ("i0", "i1", "i2")]
+    steps, locator = [e.word(w) for w in ("i0", "i1", "i2")], Locator(e, dtype)
     with rows(e, 3, share) as (to, back, pick):
         if kind == "row":
-            source = e.offset(back, locate(e, pick, dtype))
+            source = e.offset(back, locator.one(pick))
             copy_row(e, to, source, share.begin, share.end, element)
             return
         done = share.begin
@@ -227,10 +237,10 @@ def _write(e: Emitter, raw: DType, dtype: DType, kind: str) -> None:
             done = b.sub(share.end, b.and_(b.sub(share.end, done), e.const(I64, lanes - 1)))
             with e.loop(share.begin, done, lanes) as at:
                 out, line, place = elements_at(e, (to, back, pick), at.index, steps)
-                offsets = b.add(locate(e, place, dtype, lanes), own)
+                offsets = b.add(locator.several(place), own)
                 for lane in range(lanes):  # faster than gathering loads wherever we looked
                     offset = b.extract_element(offsets, e.const(I32, lane))
                     e.store(e.load(e.offset(line, offset), element), e.offset(out, lane * raw.size))
         with e.loop(done, share.end) as at:
             out, line, place = elements_at(e, (to, back, pick), at.index, steps)
-            e.store(e.load(e.offset(line, locate(e, place, dtype)), element), out)
+            e.store(e.load(e.offset(line, locator.one(place)), element), out)

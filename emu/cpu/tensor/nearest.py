@@ -1,12 +1,9 @@
-"""Resizing by nearest elements: a copy by table, a row repeated where its neighbour is the same.
-
-In a row, where every element is repeated equally often, whole vectors are spread by shuffles;
-otherwise each element is looked up.
+"""Resizing by nearest elements: a copy by table, element by element; a row that comes from the same
+data as the one before it is copied from there. (By whole numbers: `repeat.py`.)
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Sequence
 
@@ -14,8 +11,9 @@ from llvmlite import ir
 
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import RAW
-from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, target, vector
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, Word, kernel
+from emu.cpu.tensor.repeat import FACTORS, Spread, factor_of, run_repeat
 from emu.cpu.tensor.rows import Share, constant, copy_row, shares
 from emu.cpu.tensor.tables import (
     OUTSIDE,
@@ -33,7 +31,6 @@ from emu.cpu.tensor.vectors import storage
 
 _BLOCK = Block(f"{WORDS} value")
 _TABLES = Block("k base source:8 extent:8 a:8 p:8 q:8 c:8 step:8 unit:8 back:8 table:8")
-_REPEATS = (2, 4)
 
 
 def run_nearest(
@@ -41,16 +38,19 @@ def run_nearest(
 ) -> None:
     """Each element of the destination is the nearest one of the source; `value` is what lies
     outside of it where a stretch crops."""
+    if run_repeat(destination, source, stretches, rounding):
+        return
     lines, base = _lines(destination, source, stretches, rounding)
     dtype, raw, row = destination.dtype, RAW[destination.dtype.size], lines[0]
     crops = any(s.crops for s in stretches)
-    kind = "pick"
-    if row.to == raw.size and not crops:
-        stretched = next((s for s in stretches if s.dim == row.dim), None)
-        if not row.mapped and row.back == raw.size:
-            kind = "copy"
-        elif stretched and row.unit == 1 and row.back == raw.size:
-            kind = f"repeat {factor}" if (factor := _factor(stretched, rounding)) else kind
+    kind = "table" if row.mapped else "stride"
+    if row.to == raw.size and not crops:  # rows can be copied by vectors
+        stretched = next((s for s in stretches if s.dim == row.dim and row.mapped), None)
+        wide = factor_of(stretched, rounding) if stretched and row.unit == 1 else 0
+        if row.back == raw.size and (wide in FACTORS or not row.mapped):
+            kind = f"repeat {wide}" if row.mapped else "copy"
+        else:
+            kind += " row"
     name = f"nearest {kind} {dtype.name if crops else raw.name}{' crop' if crops else ''}"
     run = kernel(name, _BLOCK, lambda e: _write(e, dtype, kind, crops), parallel=True)
     run(**parameters(destination, source, base, lines), value=float(value))
@@ -102,31 +102,6 @@ def double_bits(value: float) -> int:
     return int(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
-def _rounded(x: float, rounding: str) -> int:
-    floor = math.floor(x)
-    rest = x - floor
-    match rounding:
-        case "floor":
-            return floor
-        case "ceil":
-            return floor + (rest > 0)
-        case "round_prefer_ceil":
-            return floor + (rest >= 0.5)
-    return floor + (rest > 0.5)
-
-
-def _factor(line: Stretch, rounding: str) -> int:
-    """How often each element is repeated, if that is one of `_REPEATS`; else 0."""
-    factor = line.extent // line.source
-    if factor not in _REPEATS or line.extent != factor * line.source:
-        return 0
-
-    def place(index: int) -> int:
-        return min(max(_rounded(line.at(index), rounding), 0), line.source - 1)
-
-    return factor if all(place(i) == i // factor for i in range(line.extent)) else 0
-
-
 def _write_table(e: Emitter, rounding: str, crops: bool) -> None:
     b, zero = e.b, e.const(I64, 0)
     with e.loop(0, e.word("k")) as axis:
@@ -152,23 +127,29 @@ def _write_table(e: Emitter, rounding: str, crops: bool) -> None:
 def _write(e: Emitter, dtype: DType, kind: str, crops: bool) -> None:
     b, share, raw = e.b, shares(e, 64), storage(RAW[dtype.size])
     filler = constant(e, "value", dtype) if crops else None
+    spread = None
+    if kind.startswith("repeat"):  # shares begin at multiples of 64
+        wide = e.const(I64, int(kind[-1]))
+        begin, count = b.sdiv(share.begin, wide), b.sub(share.end, share.begin)
+        spread = Spread(e, raw, int(kind[-1]), begin, b.sdiv(count, wide))
 
     def fresh(row: Row) -> None:
         if kind == "copy":
             copy_row(e, row.to, row.back, share.begin, share.end, raw)
-        elif kind.startswith("repeat"):
-            _repeat(e, row, share, raw, int(kind[-1]))
+        elif spread is not None:
+            spread.row(row.to, row.back, e.const(I64, 1), e.const(I64, 0))
         else:
-            _pick(e, row, share, raw, filler)
+            _pick(e, row, share, raw, kind, filler)
 
     with table_rows(e, share) as row:
         if filler is not None:
+            step = e.word("i0")
             with b.if_else(row.inside) as (then, otherwise):
                 with then:
                     fresh(row)
                 with otherwise, e.loop(share.begin, share.end) as at:
-                    e.store(filler, e.offset(row.to, b.mul(at.index, e.word("i0"))))
-        elif kind == "pick":
+                    e.store(filler, e.offset(row.to, b.mul(at.index, step)))
+        elif kind in ("table", "stride"):
             fresh(row)
         else:
             with b.if_else(row.again) as (then, otherwise):
@@ -179,58 +160,24 @@ def _write(e: Emitter, dtype: DType, kind: str, crops: bool) -> None:
                     fresh(row)
 
 
-def _pick(e: Emitter, row: Row, share: Share, raw: ir.Type, filler: Value | None) -> None:
-    b, step, table, back = e.b, e.word("i0"), e.word("column_table"), e.word("i1")
-    none = b.icmp_signed("<", table, e.const(I64, 0))
-
-    def one(index: Value) -> None:
-        with e.branch(b.not_(none), [b.mul(index, back)]) as there:
-            there.next(entry(e, table, index))
-        offset, place = there.values[0], e.offset(row.to, b.mul(index, step))
+def _pick(
+    e: Emitter, row: Row, share: Share, raw: ir.Type, kind: str, filler: Value | None
+) -> None:
+    """Element by element, by table or by stride."""
+    b, step, back = e.b, e.word("i0"), e.word("i1")
+    table = e.offset(e.pointer("base"), e.word("column_table"))
+    with e.loop(share.begin, share.end) as at:
+        place = e.offset(row.to, b.mul(at.index, step))
+        offset = b.mul(at.index, back)
+        if "table" in kind:
+            offset = b.load(e.offset(table, b.shl(at.index, e.const(I64, 3))), typ=I64, align=8)
         if filler is None:
             e.store(e.load(e.offset(row.back, offset), raw), place)
-            return
-        inside = b.icmp_signed("!=", offset, e.const(I64, OUTSIDE))
-        with e.branch(inside, [filler]) as value:
-            value.next(e.load(e.offset(row.back, offset), raw))
-        e.store(value.values[0], place)
-
-    with e.loop(share.begin, share.end) as at:
-        one(at.index)
-
-
-def _repeat(e: Emitter, row: Row, share: Share, raw: ir.Type, factor: int) -> None:
-    """Each element `factor` times; a share begins at a multiple of 64."""
-    b, size = e.b, int(raw.width) // 8
-    lanes, bytes_ = target()[0] // size, e.const(I64, size)
-    type_, times = vector(raw, lanes), e.const(I64, factor)
-    undefined = ir.Constant(type_, ir.Undefined)
-    spreads = [
-        ir.Constant(
-            vector(I32, lanes),
-            [ir.Constant(I32, (k * lanes + lane) // factor) for lane in range(lanes)],
-        )
-        for k in range(factor)
-    ]
-
-    def block(at: Value, rest: Value | None) -> None:
-        have = None if rest is None else e.mask_below(b.sdiv(rest, times), lanes)
-        first = e.offset(row.back, b.mul(b.sdiv(at, times), bytes_))
-        value = e.load(first, type_, have)
-        for k, spread in enumerate(spreads):
-            out = e.offset(row.to, b.mul(b.add(at, e.const(I64, k * lanes)), bytes_))
-            mask = None
-            if rest is not None:
-                mask = e.mask_below(b.sub(rest, e.const(I64, k * lanes)), lanes)
-            e.store(b.shuffle_vector(value, undefined, spread), out, mask)
-
-    count = b.sub(share.end, share.begin)
-    whole = b.add(share.begin, b.and_(count, e.const(I64, -lanes * factor)))
-    with e.loop(share.begin, whole, lanes * factor) as at:
-        block(at.index, None)
-    left = b.sub(share.end, whole)
-    with b.if_then(b.icmp_signed(">", left, e.const(I64, 0))):
-        block(whole, left)
+        else:
+            inside = b.icmp_signed("!=", offset, e.const(I64, OUTSIDE))
+            with e.branch(inside, [filler]) as value:
+                value.next(e.load(e.offset(row.back, offset), raw))
+            e.store(value.values[0], place)
 
 
 def _write_outside(e: Emitter, dtype: DType) -> None:

@@ -21,7 +21,6 @@ from emu.cpu.tensor.tables import (
     WORDS,
     Line,
     Row,
-    entry,
     merged,
     parameters,
     put,
@@ -139,7 +138,7 @@ def _write(e: Emitter, dtype: DType, what: str, adjacent: bool) -> None:
                     share.end)
         for w in ("low", "high")
     )  # fmt: skip
-    shift, table = e.word("shift"), e.word("column_table")
+    shift, table = e.word("shift"), e.offset(e.pointer("base"), e.word("column_table"))
     filler = None
     if what.startswith("filler"):
         filler = e.load(e.pointer("filler"), raw)
@@ -153,7 +152,8 @@ def _write(e: Emitter, dtype: DType, what: str, adjacent: bool) -> None:
         with e.loop(begin, end) as at:
             value = filler
             if value is None:
-                value = e.load(e.offset(row.back, entry(e, table, at.index)), raw)
+                entry = e.offset(table, b.shl(at.index, e.const(I64, 3)))
+                value = e.load(e.offset(row.back, b.load(entry, typ=I64, align=8)), raw)
             e.store(value, e.offset(row.to, b.mul(at.index, steps[0])))
 
     def middle(row: Row) -> None:

@@ -15,11 +15,11 @@ from emu.cpu.tensor.elementwise import RAW, run_copy
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, target, vector
 from emu.cpu.tensor.gather import (
     COORDINATES,
+    Locator,
     Picks,
     along,
     coordinates,
     elements,
-    locate,
     look,
     row_kind,
 )
@@ -114,10 +114,10 @@ def _copy(destination: View, source: View) -> None:
 
 def _write(e: Emitter, dtype: DType, index: DType, kind: str, reduction: str) -> None:
     b, share = e.b, whole(e)
-    steps = [e.word(w) for w in ("i0", "i1", "i2")]
+    steps, locator = [e.word(w) for w in ("i0", "i1", "i2")], Locator(e, index)
     with rows(e, 3, share) as (source, to, pick):
         if kind == "row":
-            line = e.offset(to, locate(e, pick, index))
+            line = e.offset(to, locator.one(pick))
             if reduction == "none":
                 copy_row(e, line, source, share.begin, share.end, storage(dtype))
                 return
@@ -130,7 +130,7 @@ def _write(e: Emitter, dtype: DType, index: DType, kind: str, reduction: str) ->
             return
         with e.loop(0, share.end) as at:
             update, place, own = elements_at(e, (source, to, pick), at.index, steps)
-            line = e.offset(place, locate(e, own, index))
+            line = e.offset(place, locator.one(own))
             _update(e, dtype, reduction, line, update, 1, None)
 
 
