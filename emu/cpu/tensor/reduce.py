@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emu.cpu.tensor.axes import VECTOR, Lines, expanded, split
+from emu.cpu.tensor.axes import UNROLL, VECTOR, Lines, expanded, split
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.folds import FOLDS
@@ -71,9 +71,11 @@ def _record(
 ) -> None:
     """Record a step. Its role: to fold `all`, chunks (`first`), or the chunks' results."""
     fold, lines = FOLDS[mnemonic], _narrow(mnemonic, lines, source.size, target.size)
-    layout, few = lines.layout, 0
-    if layout in ("short", "cycle"):
-        few = lines.n if layout == "short" else lines.columns
+    layout = lines.layout
+    behind = lines.step == lines.columns * source.size and lines.columns <= STRIP
+    few = {"short": lines.n, "cycle": lines.columns, "column": 1 if behind else UNROLL}.get(
+        layout, 0
+    )
     run = kernel(
         f"{mnemonic} {role} {source.name} {target.name} {layout} {few}",
         BLOCK,

@@ -1,7 +1,7 @@
 """The kernels of reductions, by layout.
 
 A row is swept with accumulators in registers. Columns are cut into strips whose accumulators stay
-in the first-level cache, while the rows of the source stream past, several at a time.
+in the first-level cache, while the rows of the source stream past, one or several at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from emu.cpu.tensor.axes import (
-    UNROLL,
     VECTOR,
     WORDS,
     across,
@@ -30,6 +29,8 @@ from emu.cpu.tensor.folds import ELEMENT, GREATEST, Fold
 from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
 
 BLOCK = Block(f"{WORDS} chunk chunks strips count")
+_AHEAD = 4096
+"""Bytes that rows behind one another are fetched ahead."""
 STRIP = 1024
 """Columns whose accumulators are held at a time."""
 
@@ -42,7 +43,8 @@ class Reduction:
     ) -> None:
         self.e, self.fold, self.layout, self.source, self.target = e, fold, layout, source, target
         self.few = few
-        """The elements of a short row, or the columns of a cycle."""
+        """The elements of a short row, the columns of a cycle, or how many rows of columns are
+        folded at a time: one where they lie behind one another, else several."""
         self.held = fold.accumulator(source)
         self.math = Arithmetic(e, self.held)
         self.each = ELEMENT if role == "second" and not fold.shifted else fold.each
@@ -174,13 +176,17 @@ class Reduction:
         self, source: Value, n: Value, width: Value,
         fold: Fold, each: Expr, tops: Value | None, room: Value,
     ) -> None:  # fmt: skip
-        """Fold all rows of a strip into the accumulators at `room`, `UNROLL` at a time."""
+        """Fold all rows of a strip into the accumulators at `room`, `few` at a time."""
         e, b = self.e, self.e.b
         start = self._start(self.lanes, fold)
         self._each(width, lambda at, _: b.store(start, self._held(room, at), align=8))
-        whole = b.and_(n, e.const(I64, -UNROLL))
+        whole = b.and_(n, e.const(I64, -self.few))
+        ahead = e.const(I64, _AHEAD)
+        if self.few > 1:
+            ahead = b.mul(self.step, e.const(I64, self.few))
         with e.walk("folds", "extents", ["steps"], [source]) as (line,):
-            for first, end, count in ((e.const(I64, 0), whole, UNROLL), (whole, n, 1)):
+            passes = [(e.const(I64, 0), whole, self.few), (whole, n, 1)]
+            for first, end, count in passes[: self.few]:
                 with e.loop(first, end, count) as loop:
                     places = [
                         e.offset(line, b.mul(b.add(loop.index, e.const(I64, k)), self.step))
@@ -194,6 +200,7 @@ class Reduction:
                             top = b.load(self._held(tops, at), typ=start.type, align=8)
                         offset = b.mul(at, e.const(I64, self.source.size))
                         for row in rows:
+                            e.prefetch(e.offset(row, b.add(offset, ahead)))
                             x = self._load(e.offset(row, offset), mask)
                             x = self.math.lower(each, [x, top], [])
                             total = self._combine(fold, x, total)
