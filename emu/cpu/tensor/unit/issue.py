@@ -32,7 +32,7 @@ from emu.cpu.tensor.unit.layout import (
     Record,
     Span,
     Unit,
-)  # fmt: skip
+)
 from emu.cpu.tensor.unit.writer import I32, I64, POINTER, VOID, Value, Writer, i64
 
 LANES = ir.VectorType(I32, 16)

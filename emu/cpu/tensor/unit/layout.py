@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from emu.cpu.tensor.descriptor import SIZE
 from emu.cpu.tensor.faults import Operand
-from emu.cpu.tensor.plan import REGIONS
 
 WORD = 8
 LINE = 64
@@ -23,6 +22,10 @@ OPERANDS_MAX = len(Operand) - 1
 GIVEN = 1 << 40
 """Added to the first word of a key when there is an attribute block. Below it stand the number of
 the instruction and how many tensors it names itself (`emu.cpu.native.tensor`)."""
+
+
+TABLE_SIZE, PROBES = 4096, 16
+"""Entries of the plan table, and how many of them are looked at for one key."""
 
 
 class Unit:
@@ -46,7 +49,15 @@ class Unit:
     SIZE = MISSED_FORMS + OPERANDS_MAX * SIZE
 
 
-TABLE_SIZE, PROBES = 4096, 16
+class Span:
+    """The bytes of one operand, relative to its base address."""
+
+    REGION = 0
+    LOW = 8
+    BYTES = 16
+    """0 for an operand without elements, or one that the instruction does not look at."""
+    WRITE = 24
+    SIZE = 32
 
 
 class Record:
@@ -65,19 +76,9 @@ class Record:
     PAIRS_COUNT = 48
     SPANS = 64
     """Where every operand's elements lie (`Span`)."""
-    BLOCK = SPANS + 32 * OPERANDS_MAX + 32
+    BLOCK = SPANS + Span.SIZE * (OPERANDS_MAX + 1)
+    """The attribute block of the key, and the descriptors."""
     FORMS = BLOCK + SIZE
-
-
-class Span:
-    """The bytes of one operand, relative to its base address."""
-
-    REGION = 0
-    LOW = 8
-    BYTES = 16
-    """0 for an operand without elements, or one that the instruction does not look at."""
-    WRITE = 24
-    SIZE = 32
 
 
 class Pair:
@@ -131,7 +132,3 @@ class Team:
     MUTEX = 6 * LINE
     CONDITION = 9 * LINE
     SIZE = 12 * LINE
-
-
-REGION_WORDS = REGIONS
-"""Words of the array of addresses that steps are run with."""

@@ -20,14 +20,13 @@ from emu.cpu.tensor.descriptor import SIZE
 from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.unit.build import unit_code
 from emu.cpu.tensor.unit.layout import (
-    OPERANDS_MAX,
     TABLE_SIZE,
     WORD,
     Pair,
     Record,
     Span,
     Unit,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from emu.cpu.hart import Hart
@@ -192,6 +191,3 @@ def _pairs(regions: list[int], work: Work) -> list[tuple[int, int, int]]:
             same = same and one.strides == two.strides and one.dtype.size == two.dtype.size
             pairs.append((i, j, int(same)))
     return pairs
-
-
-assert OPERANDS_MAX * Span.SIZE + Record.SPANS <= Record.BLOCK
