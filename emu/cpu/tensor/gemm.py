@@ -116,7 +116,7 @@ def _shape(dtype: DType, m: int, n: int) -> tuple[int, int]:
     """Height and vectors of the tile that covers m by n best."""
     across = -(-n // lanes(dtype))
     best = (math.inf, 1, 1)
-    for most in range(1, target()[1] // 2 + 1):
+    for most in range(1, min(across, target()[1] // 2) + 1):
         columns = _cut(across, most)
         rows = _cut(m, most_rows(max(columns)))
         cost = sum(i * j * _cost(h, v) for h, i in rows.items() for v, j in columns.items())

@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, Emitter, Value, lanes_of, vector
 from emu.cpu.tensor.epilogue import lanes, sum_size, to_sum
-from emu.cpu.tensor.tile import Matrix, scaled
+from emu.cpu.tensor.tile import Matrix, prefetch, scaled
 from emu.cpu.tensor.vectors import storage
 
+_AHEAD = 8
+"""Steps to prefetch: an operand's rows are far apart, each a page of its own perhaps."""
+_FURTHER = 512
+"""Bytes to prefetch of a line whose steps are adjacent."""
 _SQUARE = 16
 """Lines transposed together at most."""
 
@@ -58,19 +62,25 @@ def _smaller(e: Emitter, x: Value, y: Value | int) -> Value:
 
 
 def _copied(e: Emitter, dtype: DType, lines: Lines, to: Value, width: Value) -> None:
-    count, size = lanes(dtype), sum_size(dtype)
+    b, count, size = e.b, lanes(dtype), sum_size(dtype)
     end = _smaller(e, width, lines.valid)
-    with e.loop(0, end, count) as first:
-        mask = e.mask_below(e.b.sub(end, first.index), count)
-        start = lines.source.moved(e, first.index, 0)
-        target = e.offset(to, scaled(e, first.index, size))
-        with e.loop(0, lines.steps, carry=[start.at, target]) as step:
-            value = e.load(step.values[0], vector(storage(dtype), count), mask)
-            e.store(to_sum(e, value, dtype), step.values[1], mask)
-            step.next(
-                e.offset(step.values[0], start.column),
-                e.offset(step.values[1], scaled(e, width, size)),
-            )
+    whole = b.and_(end, e.const(I64, -count))
+    rest = b.sub(end, whole)
+    some, mask = b.icmp_signed(">", rest, e.const(I64, 0)), e.mask_below(rest, count)
+    with e.loop(0, lines.steps, carry=[lines.source.at, to]) as step:
+        here, there = step.values
+
+        def copy(first: Value, mask: Value | None) -> None:
+            from_ = e.offset(here, scaled(e, first, dtype.size))
+            prefetch(e, e.offset(from_, scaled(e, _AHEAD, lines.source.column)))
+            value = to_sum(e, e.load(from_, vector(storage(dtype), count), mask), dtype)
+            e.store(value, e.offset(there, scaled(e, first, size)), mask)
+
+        with e.loop(0, whole, count) as first:
+            copy(first.index, None)
+        with b.if_then(some):
+            copy(whole, mask)
+        step.next(e.offset(here, lines.source.column), e.offset(there, scaled(e, width, size)))
 
 
 def _gathered(e: Emitter, dtype: DType, lines: Lines, to: Value, width: Value) -> None:
@@ -112,6 +122,8 @@ def _square(
     """The lines at `places`, from `step` on, transposed to the panel's columns at `to`."""
     count, size = len(places), sum_size(dtype)
     here = [e.offset(p, scaled(e, step, dtype.size)) for p in places]
+    for place in here:
+        prefetch(e, e.offset(place, _FURTHER))
     rows = [to_sum(e, e.load(p, vector(storage(dtype), count), mask), dtype) for p in here]
     out = e.offset(to, scaled(e, e.b.mul(step, width), size))
     for column in transposed(e, rows):
