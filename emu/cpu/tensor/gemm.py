@@ -52,9 +52,11 @@ _IN_PLACE = 1 << 20
 """Bytes from the first to the last row of a right operand that need not be packed."""
 _STREAM = 16
 """Rows of a large right operand that are read side by side, for as many rows of the left one."""
+_LARGE, _LARGE_FOR_ONE = 1 << 25, 1 << 23
+"""Bytes from which a right operand is large; for a single row of the left one."""
 _COLLISION, _WAYS = 4096, 9
 """Bytes apart at which lines share their place in a first-level cache, and how many find room."""
-_FEW_TILES = 4
+_FEW_TILES = 5
 """Tiles of rows up to which packing the right operand does not pay."""
 _LATENCY = 8
 """Multiplications under way at a time."""
@@ -157,15 +159,16 @@ def _form(p: Product, activation: int) -> Form:
         adjacent=p.c.strides[-1] == p.c.dtype.size,
         blocked=k > (_STREAM if streamed else _UNBLOCKED // sum_size(dtype)),
         ragged=(m % height > 0, across % vectors > 0),
-        ahead=_STREAM if streamed and m > _STREAM // 4 else 0,
+        ahead=_STREAM // 2 if streamed and m > _STREAM // 4 else 0,
     )
 
 
 def _streamed(p: Product) -> bool:
     """Whether a right operand too large for the caches serves few rows: then it is read along its
     rows, a few at a time, as memory likes it."""
-    (m, n, k), row = p.extents, p.b.strides[-1] == p.b.dtype.size
-    return row and m <= _STREAM and k * n * p.b.dtype.size > _IN_PLACE
+    (m, n, k), size = p.extents, p.b.dtype.size
+    large = k * n * size > (_LARGE_FOR_ONE if m == 1 else _LARGE)
+    return m <= _STREAM and large and p.b.strides[-1] == size
 
 
 def _left(p: Product, height: int) -> str:

@@ -36,18 +36,18 @@ _WORDS = Block(f"{OPERAND_WORDS} strip strip_part row_tiles tall")
 _ROWS = 16
 """Rows up to which inner products beat packing the right operand, and columns up to which they
 beat a tile that is one vector wide."""
-_DEEP = 32
-"""Elements of a row from which on an inner product pays."""
+_DEEP = 8
+"""Elements of a row for each of as many rows that inner products pay for: to add up the lanes of a
+vector at the end costs as much as some steps."""
 
 
 def as_dots(p: Product) -> Product | None:
     """The product, perhaps transposed, as inner products of a few rows; None if it is not such."""
     (m, n, k), size = p.extents, p.a.dtype.size
-    if k < _DEEP:
-        return None
-    if m <= _ROWS and p.b.strides[-2] == size:
+    most = min(_ROWS, k // _DEEP)
+    if m <= most and p.b.strides[-2] == size:
         return p
-    if n <= _ROWS and p.a.strides[-1] == size and m > n:
+    if n <= most and p.a.strides[-1] == size and m > n:
         return with_plain_bias(turned(p))
     return None
 
