@@ -232,7 +232,8 @@ def _even(total: int, most: int) -> int:
 
 
 def _split(batches: int, rows: int, columns: int) -> int:
-    """What threads divide: whole products if there are some for each, or the longer side."""
+    """What threads divide: whole products if there are some for each; columns if there are enough,
+    as each thread packs the columns it computes; or rows."""
     if batches >= THREADS_MAX:
         return BY_BATCH
-    return BY_ROWS if rows > columns else BY_COLUMNS
+    return BY_COLUMNS if columns >= min(2 * THREADS_MAX, rows) else BY_ROWS
