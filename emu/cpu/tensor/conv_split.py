@@ -9,87 +9,135 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emu.cpu.tensor.conv_job import Window, scratch
-from emu.cpu.tensor.conv_words import Words
+from emu.cpu.tensor.conv_job import Window, lines_of, scratch
+from emu.cpu.tensor.conv_words import Words, lanes
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value
-from emu.cpu.tensor.kernels import kernel
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 from emu.cpu.tensor.vectors import storage, widen
 
 SPLIT = Block(
-    "x to images channels x_n x_c x_d x_h x_w to_c to_phase:3 to_line:3"
+    "x to zeros private images channels x_n x_c x_d x_h x_w to_c to_phase:3 to_line:3"
     " phases:3 lines:3 size:3 step:3 pad:3"
 )
-"""Strides are in bytes; the copy's channels of all images are `to_c` apart."""
+"""Strides are in bytes; the copy's channels of all images are `to_c` apart. `zeros` is scratch
+memory for a row of zeros, `private` bytes for each part."""
 
 
 class Split(Words):
     """Writes the kernel. `step` is that along the last dimension if its elements are loaded as
-    vectors (1 or 2), 0 if they are gathered."""
+    vectors (1 or 2), 0 if they are gathered. `phases` of 2 may be 1: the second one is not used.
 
-    def __init__(self, e: Emitter, dtype: DType, step: int) -> None:
+    If lines are `narrow`, a vector of all lines comes after the other, so that masks are made once.
+    """
+
+    def __init__(self, e: Emitter, dtype: DType, step: int, phases: int, narrow: bool) -> None:
         super().__init__(e, dtype)
-        self.step = step
+        self.step, self.phases, self.narrow = step, phases, narrow
 
     def write(self) -> None:
         """A part is some channels of all images."""
         e, b = self.e, self.b
+        self.zeros = self.zero_row()
         first, end = self.share(b.mul(e.word("images"), e.word("channels")))
         with e.loop(first, end) as u:
             image, channel = self.divided(u.index, e.word("channels"))
             x = self.moved("x", (image, "x_n"), (channel, "x_c"))
-            self.channel(x, self.moved("to", (u.index, "to_c")))
+            to = self.moved("to", (u.index, "to_c"))
+            with e.loop(0, e.word("phases", 0)) as d, e.loop(0, e.word("phases", 1)) as h:
+                self.channel(x, to, (d.index, h.index))
 
-    def channel(self, x: Value, to: Value) -> None:
-        """All lines of one channel."""
+    def channel(self, x: Value, to: Value, phases: tuple[Value, Value]) -> None:
+        """All lines of one channel that are of these phases."""
+        e = self.e
+        lines = [e.word("lines", k) for k in range(3)]
+        if self.narrow:
+            with e.loop(0, lines[2], self.lanes) as q:
+                masks = self.masks(q.index)
+                with e.loop(0, lines[0]) as d, e.loop(0, lines[1]) as h:
+                    places = self.line(x, to, phases, (d.index, h.index))
+                    self.vector(*places, q.index, masks)
+        else:
+            with e.loop(0, lines[0]) as d, e.loop(0, lines[1]) as h:
+                places = self.line(x, to, phases, (d.index, h.index))
+                with e.loop(0, lines[2], self.lanes) as q:
+                    self.vector(*places, q.index, None)
+
+    def line(
+        self, x: Value, to: Value, phases: tuple[Value, Value], numbers: tuple[Value, Value]
+    ) -> tuple[Value, Value]:
+        """Where a line of the padded image is, and where it goes. Outside of the image it is the
+        row of zeros."""
         e, b = self.e, self.b
-        with (
-            e.loop(0, e.word("phases", 0)) as deep,
-            e.loop(0, e.word("phases", 1)) as high,
-            e.loop(0, e.word("lines", 0)) as d,
-            e.loop(0, e.word("lines", 1)) as h,
-        ):
-            inside = []
-            for k, (phase, line) in enumerate(((deep, d), (high, h))):
-                at = b.add(self.times(line.index, e.word("step", k)), phase.index)
-                at = b.sub(at, e.word("pad", k))
-                inside.append(b.icmp_unsigned("<", at, e.word("size", k)))
-                x = e.offset(x, self.times(at, e.word(("x_d", "x_h")[k])))
-                to = e.offset(to, self.times(phase.index, e.word("to_phase", k)))
-                to = e.offset(to, self.times(line.index, e.word("to_line", k)))
-            self.line(x, b.and_(*inside), to)
+        inside = []
+        for k, (phase, number) in enumerate(zip(phases, numbers, strict=True)):
+            at = b.add(self.times(number, e.word("step", k)), phase)
+            at = b.sub(at, e.word("pad", k))
+            inside.append(b.icmp_unsigned("<", at, e.word("size", k)))
+            x = e.offset(x, self.times(at, e.word(("x_d", "x_h")[k])))
+            to = e.offset(to, self.times(phase, e.word("to_phase", k)))
+            to = e.offset(to, self.times(number, e.word("to_line", k)))
+        return b.select(b.and_(*inside), x, self.zeros), to
 
-    def line(self, x: Value, inside: Value, to: Value) -> None:
-        """All phases of one line; zeros if it is not `inside` the image."""
+    def first(self, q: Value) -> Value:
+        """The column of the image that is element q of phase 0."""
+        return self.b.sub(self.times(q, self.e.word("step", 2)), self.e.word("pad", 2))
+
+    def masks(self, q: Value) -> list[Value]:
+        """Which elements a vector of the copy has, and which of those loaded are in the image."""
         e, b = self.e, self.b
-        size = b.select(inside, e.word("size", 2), self.const(0))
-        with e.loop(0, e.word("lines", 2), self.lanes) as q:
-            mask = e.mask_below(b.sub(e.word("lines", 2), q.index), self.lanes)
-            goal = e.offset(to, self.times(q.index, self.size))
-            if self.step:
-                self.adjacent(x, size, q.index, goal, mask)
-            else:
-                self.gathered(x, size, q.index, goal, mask)
+        size, at = e.word("size", 2), self.first(q)
+        own = e.mask_below(b.sub(e.word("lines", 2), q), self.lanes)
+        starts = [b.add(at, self.const(k * self.lanes)) for k in range(self.step)]
+        return [own, *(self.between(start, size) for start in starts)]
 
-    def adjacent(self, x: Value, size: Value, q: Value, goal: Value, mask: Value) -> None:
+    def vector(self, x: Value, to: Value, q: Value, masks: list[Value] | None) -> None:
+        """A vector of every phase, from element q on. Without `masks` they are made if needed."""
+        e, b = self.e, self.b
+        to = e.offset(to, self.times(q, self.size))
+        if not self.step:
+            self.gathered(x, to, q)
+        elif masks is not None:
+            self.adjacent(x, to, q, masks)
+        else:
+            at = self.first(q)
+            end = b.add(at, self.const(self.step * self.lanes))
+            room = b.sub(e.word("lines", 2), self.const(self.lanes))
+            inner = b.and_(
+                b.and_(
+                    b.icmp_signed(">=", at, self.const(0)),
+                    b.icmp_signed("<=", end, e.word("size", 2)),
+                ),
+                b.icmp_signed("<=", q, room),
+            )
+            with b.if_else(inner) as (whole, edge):
+                with whole:
+                    self.adjacent(x, to, q, [None] * (1 + self.step))
+                with edge:
+                    self.adjacent(x, to, q, self.masks(q))
+
+    def adjacent(self, x: Value, to: Value, q: Value, masks: Sequence[Value | None]) -> None:
         """A vector of every phase, from vectors of the line."""
-        e, b = self.e, self.b
-        at = b.sub(self.times(q, self.step), e.word("pad", 2))
-        pieces = []
-        for k in range(self.step):
-            here = b.add(at, self.const(k * self.lanes))
-            place = e.offset(x, self.times(here, self.dtype.size))
-            pieces.append(e.load(place, self.stored, self.between(here, size)))
-        for phase in range(self.step):
+        e = self.e
+        place = e.offset(x, self.times(self.first(q), self.dtype.size))
+        pieces = [
+            e.load(e.offset(place, k * self.lanes * self.dtype.size), self.stored, mask)
+            for k, mask in enumerate(masks[1:])
+        ]
+        for phase in range(self.phases):
             value = pieces[0]
             if self.step == 2:
                 value = self.shuffled(pieces[0], pieces[1], range(phase, 2 * self.lanes, 2))
-            there = e.offset(goal, self.times(e.word("to_phase", 2), phase))
-            e.store(widen(e, value, self.dtype), there, mask)
+            there = e.offset(to, self.times(e.word("to_phase", 2), phase))
+            e.store(widen(e, value, self.dtype), there, masks[0])
 
-    def gathered(self, x: Value, size: Value, q: Value, goal: Value, mask: Value) -> None:
+    def gathered(self, x: Value, to: Value, q: Value) -> None:
         """A vector of every phase, element by element."""
         e, b = self.e, self.b
+        mask = e.mask_below(b.sub(e.word("lines", 2), q), self.lanes)
+        size = b.select(
+            b.icmp_unsigned("==", x, self.zeros), self.const(0), e.word("size", 2)
+        )  # the row of zeros is not as long as strides may reach
         with e.loop(0, e.word("phases", 2)) as phase:
             numbers = b.add(e.splat(q, self.lanes), e.iota(I64, self.lanes))
             at = b.mul(numbers, e.splat(e.word("step", 2), self.lanes))
@@ -98,26 +146,32 @@ class Split(Words):
             there = b.icmp_unsigned("<", at, e.splat(size, self.lanes))
             offsets = b.mul(at, e.splat(e.word("x_w"), self.lanes))
             value = e.gather(x, offsets, storage(self.dtype), there)
-            to = e.offset(goal, self.times(phase.index, e.word("to_phase", 2)))
-            e.store(widen(e, value, self.dtype), to, mask)
+            goal = e.offset(to, self.times(e.word("to_phase", 2), phase.index))
+            e.store(widen(e, value, self.dtype), goal, mask)
+
+
+_NARROW = 4
+"""Vectors of a line up to which it is narrow."""
 
 
 def split(x: View, windows: Sequence[Window], dtype: DType) -> View:
     """The padded image, split by stride: (n, c, three phases, three lines), as `dtype`."""
     phases, lines = [w.phases for w in windows], [w.line for w in windows]
     whole = scratch((*x.dims[:2], *phases, *lines), dtype)
-    step = windows[-1].phases if x.strides[-1] == x.dtype.size else 0
-    step = step if step <= 2 and windows[-1].step == step else 0
+    wide, lane = windows[-1], lanes(x.dtype)
+    step = wide.step if x.strides[-1] == x.dtype.size and wide.step <= 2 else 0
+    narrow = step > 0 and wide.line <= _NARROW * lane
+    private = lines_of((wide.size + lane) * x.dtype.size)
     kernel(
-        f"tconv split {x.dtype.name} {step}",
+        f"tconv split {x.dtype.name} {step}/{wide.phases if step else 0} {narrow}",
         SPLIT,
-        lambda e: Split(e, x.dtype, step).write(),
+        lambda e: Split(e, x.dtype, step, wide.phases, narrow).write(),
         parallel=True,
     )(
         x=x.address, to=whole.address, images=x.dims[0], channels=x.dims[1],
         x_n=x.strides[0], x_c=x.strides[1], x_d=x.strides[2], x_h=x.strides[3], x_w=x.strides[4],
         to_c=whole.strides[1], to_phase=whole.strides[2:5], to_line=whole.strides[5:8],
         phases=phases, lines=lines, size=[w.size for w in windows], step=[w.step for w in windows],
-        pad=[w.pad for w in windows],
+        pad=[w.pad for w in windows], zeros=SCRATCH.take(THREADS_MAX * private), private=private,
     )  # fmt: skip
     return whole
