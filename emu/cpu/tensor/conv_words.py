@@ -12,6 +12,8 @@ from emu.cpu.tensor.vectors import compute, storage, widen
 
 Activation = Callable[[Emitter, Value], Value]
 """What is done to results before they are stored."""
+ZERO_MARGIN = 64
+"""Bytes before and behind a row of zeros, which vectors reach into."""
 
 
 def lanes(dtype: DType) -> int:
@@ -89,12 +91,14 @@ class Words:
         return widen(self.e, self.e.load(place, storage(self.dtype)), self.dtype)
 
     def zero_row(self) -> Value:
-        """This part's piece of `zeros` (`private` bytes), filled with zeros."""
+        """This part's piece of `zeros` (`private` bytes), filled with zeros, from `ZERO_MARGIN` on:
+        vectors begin in the padding, and a masked load that reaches into a page which is not there
+        costs hundreds of cycles."""
         e = self.e
         zeros = e.offset(e.pointer("zeros"), self.times(e.part, e.word("private")))
         with e.loop(0, e.word("private"), 64) as line:
             e.store(e.const(vector(I8, 64), 0), e.offset(zeros, line.index))
-        return zeros
+        return e.offset(zeros, ZERO_MARGIN)
 
     def shuffled(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """Lanes of two vectors, those of the second counted on from the first's."""
