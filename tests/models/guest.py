@@ -24,14 +24,14 @@ Case = tuple[onnx.ModelProto, NDArray]
 def boot(image: Path, *commands: str, board_name: str = "workstation") -> tuple[ExitStatus, str]:
     """Boot AIos with a disk and let it execute `commands`; how it ended, and its console."""
     console = MemoryConsole()
-    machine = Machine(
+    with Machine(
         board.load(board_name),
         kernel=default_image().read_bytes(),
         drives=[Drive(str(image))],
         append=f'exec="{"; ".join(commands)}"',
         console=console,
-    )
-    return machine.run(max_instructions=2_000_000_000), console.text
+    ) as machine:
+        return machine.run(max_instructions=2_000_000_000), console.text
 
 
 def answers(folder: Path, cases: Sequence[Case]) -> list[NDArray]:
