@@ -32,8 +32,10 @@ _BLOCK = {"groups", "kernel", "stride", "dilation", "pad_begin", "pad_end", "spa
 """Fields that are not worth a parameter each."""
 _RULES = {"windows", "reduced", "ones"}
 """Rules of shapes that `tensors.kern` has too; a result of any other takes its `dims`."""
-_FIRST_EXTRA = 3
-"""The tensor register of the first extra operand."""
+_LOOKED_AT = {
+    "reduced": {"axes", "keep"}, "padded": {"pad_begin"}, "resizable": {"kernel"},
+}  # fmt: skip
+"""Attributes that rules look at by themselves."""
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "/"}
 _CODES = {str(type_): code for type_, code in ELEMENT_CODES.items()} | {"i64": 7}
 
@@ -85,8 +87,10 @@ class _Function:
             used |= names_of(text if equals else line)
             if "act(" in line:
                 used.add("act")
-        if "reduced(" in self.of.signature:
-            used |= {"axes", "keep"}
+        text = " ".join([self.of.signature, *self.of.requires])
+        for rule, fields in _LOOKED_AT.items():
+            if f"{rule}(" in text:
+                used |= fields
         known = {*_SCALARS, *_BLOCK, "axes", "act", *self.of.flags, *self.of.modes}
         return sorted(used & known, key=[*_SCALARS, *used].index)
 
