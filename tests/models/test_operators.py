@@ -127,6 +127,60 @@ CASES: dict[str, Case] = {
     "Concat": with_weights("Concat", floats(2, 3), b=floats(2, 5), axis=1),
     "Expand": with_weights("Expand", floats(3, 1), shape=ints(2, 1, 4)),
     "Gather": with_weights("Gather", floats(5, 4), i=ints(4, 0, 2), axis=0),
+    "GatherElements": with_weights(
+        "GatherElements", floats(3, 4), i=ints(2, 0, -1, 1)[None], axis=0
+    ),
+    "GatherND": with_weights("GatherND", floats(3, 4, 5), i=np.array([[0, 1], [2, -1]])),
+    "ScatterElements": with_weights(
+        "ScatterElements",
+        floats(3, 4),
+        opset=18,
+        i=ints(1, 1, 3)[None],
+        u=floats(1, 3),
+        axis=1,
+        reduction="add",
+    ),
+    "ScatterND": with_weights("ScatterND", floats(4, 3), i=np.array([[1], [3]]), u=floats(2, 3)),
+    "Slice": with_weights(
+        "Slice", floats(5, 6, 7), s=ints(1, -1), e=ints(4, -9), a=ints(0, 2), t=ints(2, -2)
+    ),
+    "Tile": with_weights("Tile", floats(2, 3), r=ints(3, 2)),
+    "Trilu": with_weights("Trilu", floats(4, 5), k=np.array(1)),
+    "TopK": (
+        model_of([helper.make_node("TopK", ["x", "k"], ["y", "i"])], [3, 9], {"k": ints(4)}),
+        floats(3, 9),
+    ),
+    "Split": (
+        model_of(
+            [helper.make_node("Split", ["x", "s"], ["z", "y"], axis=1)], [3, 9], {"s": ints(4, 5)}
+        ),
+        floats(3, 9),
+    ),
+    "DepthToSpace": with_weights("DepthToSpace", floats(1, 12, 2, 3), blocksize=2),
+    "DepthToSpace, CRD": with_weights("DepthToSpace", floats(1, 12, 2, 3), blocksize=2, mode="CRD"),
+    "SpaceToDepth": with_weights("SpaceToDepth", floats(1, 3, 4, 6), blocksize=2),
+    "CumSum": with_weights("CumSum", floats(3, 5), axis=np.array(1), reverse=1),
+    "InstanceNormalization": with_weights("InstanceNormalization", IMAGE, s=floats(6), b=floats(6)),
+    "GroupNormalization": with_weights(
+        "GroupNormalization", IMAGE, opset=21, s=floats(6), b=floats(6), num_groups=3
+    ),
+    "LpNormalization": with_weights("LpNormalization", floats(3, 7), axis=1, p=1),
+    "Hardmax": unary("Hardmax"),
+    **{op: with_weights(op, POSITIVE, axes=[1]) for op in ("ReduceL1", "ReduceL2", "ReduceLogSum")},
+    **{
+        op: with_weights(op, floats(3, 7), axes=[1], keepdims=0)
+        for op in ("ReduceLogSumExp", "ReduceSumSquare")
+    },
+    **{op: unary(op) for op in ("Tan", "Atan", "Sinh", "Cosh", "Asinh", "Softsign")},
+    "Asin": (model_of([node("Asin", "x")], ["n", 7]), np.tanh(floats(3, 7))),
+    "Acos": (model_of([node("Acos", "x")], ["n", 7]), np.tanh(floats(3, 7))),
+    "Atanh": (model_of([node("Atanh", "x")], ["n", 7]), np.tanh(floats(3, 7))),
+    "Acosh": (model_of([node("Acosh", "x")], ["n", 7]), POSITIVE + 1),
+    "Mish": with_weights("Mish", floats(3, 7), opset=18),
+    "Pad by reflection": with_weights(
+        "Pad", floats(4, 5), opset=18, pads=ints(1, 2, 0, 3), mode="reflect"
+    ),
+    "Pad that cuts": with_weights("Pad", floats(4, 5), pads=ints(-1, 2, 1, -2), mode="edge"),
     "Pad": with_weights(
         "Pad", floats(2, 3), pads=ints(1, 0, 0, 2), value=np.array(0.5, np.float32)
     ),
