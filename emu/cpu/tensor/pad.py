@@ -3,7 +3,8 @@
 A side with a negative pad is cut off first. What is added is a constant, or comes from the tensor:
 its `edge` repeated, its `reflect`ion (the edge itself not repeated), or its other end (`wrap`). All
 of them go on however far the padding reaches. Dimensions that are padded go by table (`tables.py`);
-in a row that is padded itself, what lies between the pads is copied by vectors.
+in a row that is padded itself, what lies between the pads is copied by vectors, and a constant
+needs no table.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from emu.cpu.tensor.emit import I64, Block, Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, Word, kernel
 from emu.cpu.tensor.rows import constant, copy_row, fill_row, shares
 from emu.cpu.tensor.tables import (
+    NONE,
     OUTSIDE,
     WORDS,
     Line,
@@ -66,7 +68,8 @@ def run_pad(
                 destination.dims, source.dims, destination.strides, source.strides, pads,
                 strict=True,
             )
-        ]
+        ],
+        row=mode != "constant",
     )  # fmt: skip
     base = _tables(lines, room, mode) if room else 0
     dtype, raw = destination.dtype, RAW[destination.dtype.size]
@@ -88,7 +91,7 @@ def run_pad(
 def _tables(lines: Sequence[Line], room: int, mode: str) -> Word:
     """Where the lines' tables are; records the step that fills them."""
     base = SCRATCH.take(room)
-    mapped = [line for line in lines if line.mapped]
+    mapped = [line for line in lines if line.table != NONE]
     kernel(f"pad table {mode}", _TABLES, lambda e: _write_table(e, mode))(
         k=len(mapped), base=base, begin=[line.low // line.unit for line in mapped],
         source=[(line.high - line.low) // line.unit for line in mapped],
@@ -100,7 +103,8 @@ def _tables(lines: Sequence[Line], room: int, mode: str) -> Word:
 
 
 def _write_table(e: Emitter, mode: str) -> None:
-    """For every mapped dimension, each index less the padding before it, brought into the data."""
+    """For every dimension with a table, each index less the padding before it, brought into the
+    data."""
     b, zero, one = e.b, e.const(I64, 0), e.const(I64, 1)
 
     def modulo(value: Value, by: Value) -> Value:

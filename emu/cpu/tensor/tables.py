@@ -53,9 +53,10 @@ class Line:
     """Which dimension it was, if it is mapped."""
 
 
-def merged(lines: Sequence[Line]) -> tuple[list[Line], int]:
+def merged(lines: Sequence[Line], *, row: bool = True) -> tuple[list[Line], int]:
     """The lines that matter, fastest in the result first, neighbours merged where possible; each
-    mapped one has a place for its table, and the tables take that many bytes."""
+    mapped one (the fastest only with `row`) has a place for its table, and the tables take that
+    many bytes."""
     result: list[Line] = []
     for line in sorted(lines, key=lambda line: abs(line.to)):
         if line.extent == 1 and not line.mapped:
@@ -71,7 +72,7 @@ def merged(lines: Sequence[Line]) -> tuple[list[Line], int]:
             result.append(replace(line, step=line.back))
     taken = 0
     for k, line in enumerate(result):
-        if line.mapped:
+        if line.mapped and (row or k):
             result[k] = replace(line, table=taken)
             taken += 8 * line.extent
     return result or [Line(1, 1, 1, high=1)], taken
