@@ -2,8 +2,8 @@
 
 `rows`: the row of a plane is stretched along itself (`along`), and rows are combined (`across`). A
 row of the source is widened to the type of arithmetic, with its ends repeated around it, so that
-the taps of every element are adjacent there; taps go in pairs, one gathered element of twice the
-size each. Where there are more rows in the result, stretched rows stay in a ring of as many as
+the taps of every element are adjacent there; they are loaded in pairs, as one element of twice the
+size. Where there are more rows in the result, stretched rows stay in a ring of as many as
 there are taps across, so each is computed once; where there are fewer, rows are combined before
 they are stretched. What a part computes does not depend on where its share begins.
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from emu.cpu.tensor.descriptor import DType
-from emu.cpu.tensor.emit import F32, I32, I64, Block, Emitter, Value, target, vector
+from emu.cpu.tensor.emit import F32, I1, I32, I64, Block, Emitter, Value, target, vector
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Word, kernel
 from emu.cpu.tensor.rows import shares
 from emu.cpu.tensor.taps import Taps
@@ -33,7 +33,7 @@ of the source and their elements (`width`); the taps along rows, `unit` elements
 a part's memory: `line` bytes for a row of the source, then the ring."""
 _COLUMNS = Block("p0 p1 rows source height n base weights stride taps")
 _UNROLLED = 4
-"""Taps up to which the rows that are combined each have a pointer."""
+"""Taps up to which each has code of its own."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def run_rows(
     pairs = types.held.size == 4 and unit == 1
     many = across.count if across.count <= _UNROLLED else "many"
     ringed = rows >= height
-    name = f"resize {'rows' if ringed else 'fewer rows'} {types} {along.count} {many}"
+    wide = along.count if along.count <= _UNROLLED else "many"
+    name = f"resize {'rows' if ringed else 'fewer rows'} {types} {wide} {many}"
     name += " pairs" if pairs else ""
 
     def write(e: Emitter) -> None:
@@ -187,6 +188,8 @@ class _Rows:
         self.n, self.width, self.unit = (e.word(w) for w in ("n", "width", "unit"))
         self.line = e.offset(e.pointer("room"), e.b.mul(e.part, e.word("private")))
         self.ring = e.offset(self.line, e.word("line"))
+        self.bases, self.weights = e.pointer("wide_base"), e.pointer("wide_weights")
+        self.stride = e.word("wide_stride")
         whole = e.b.add(self.n, e.const(I64, types.lanes - 1))
         whole = e.b.and_(whole, e.const(I64, -types.lanes))
         self.step = e.b.mul(whole, self.size)
@@ -310,52 +313,50 @@ class _Rows:
     def _stretch(self, begin: Value, end: Value, put: Callable[[Value, Value], None]) -> None:
         """The row in the line, stretched: `put(index, vector)` for elements begin..end."""
         e, b, lanes = self.e, self.b, self.types.lanes
+        group = 2 if self.pairs else 1
         with e.loop(begin, end, lanes) as at:
-            place = e.offset(e.pointer("wide_base"), b.shl(at.index, e.const(I64, 2)))
-            if self.pairs:
-                base = place
-            else:
-                base = b.sext(e.load(place, vector(I32, lanes)), vector(I64, lanes))
+            bases = e.offset(self.bases, b.shl(at.index, e.const(I64, 2)))
+            weights = e.offset(self.weights, b.mul(at.index, self.size))
             total = e.const(vector(self.type, lanes), 0)
-            for k, value in enumerate(self._taps(base)):
-                if k < self.along:
-                    total = e.fma(value, self._weight(k, at.index), total)
+            if self.along <= _UNROLLED:
+                for k in range(0, self.along, group):
+                    total = self._group(bases, weights, e.const(I64, k), total)
+            else:
+                with e.loop(0, e.word("wide_taps"), group, [total]) as tap:
+                    tap.next(self._group(bases, weights, tap.index, tap.values[0]))
+                total = tap.values[0]
             put(at.index, total)
 
-    def _weight(self, k: int, index: Value) -> Value:
+    def _group(self, bases: Value, weights: Value, k: Value, total: Value) -> Value:
+        """With tap k of a vector of results added, and the one behind it where taps go in pairs."""
         e, b = self.e, self.b
-        row = e.offset(e.pointer("wide_weights"), b.mul(e.word("wide_stride"), e.const(I64, k)))
-        place = e.offset(row, b.mul(index, self.size))
-        return e.load(place, vector(self.type, self.types.lanes))
+        values = self._pair(bases, k) if self.pairs else [self._single(bases, k)]
+        for i, value in enumerate(values[: self.along]):
+            row = b.mul(b.add(k, e.const(I64, i)), self.stride)
+            weight = e.load(e.offset(weights, row), vector(self.type, self.types.lanes))
+            total = e.fma(value, weight, total)
+        return total
 
-    def _taps(self, base: Value) -> list[Value]:
-        """The elements of the taps, a vector for each; of an odd number one more."""
+    def _single(self, bases: Value, k: Value) -> Value:
+        """Tap k of a vector of results."""
         e, b, lanes = self.e, self.b, self.types.lanes
-        if not self.pairs:
-            step = b.mul(self.unit, self.size)
-            offsets = b.mul(base, e.splat(self.size, lanes))
-            values = []
-            for k in range(self.along):
-                at = b.add(offsets, e.splat(b.mul(step, e.const(I64, k)), lanes))
-                values.append(e.gather(self.line, at, self.type, e.const(_mask(lanes), 1)))
-            return values
-        values = []
-        for k in range(0, self.along, 2):
-            values += self._pair(base, k)
-        return values
+        first = b.sext(e.load(bases, vector(I32, lanes)), vector(I64, lanes))
+        element = b.add(first, e.splat(b.mul(k, self.unit), lanes))
+        offsets = b.mul(element, e.const(element.type, self.types.held.size))
+        return e.gather(self.line, offsets, self.type, e.const(vector(I1, lanes), 1))
 
-    def _pair(self, base: Value, k: int) -> list[Value]:
-        """Tap k of a vector of results and the tap behind it, as two vectors."""
+    def _pair(self, bases: Value, k: Value) -> list[Value]:
+        """Tap k of a vector of results and the tap behind it, as two vectors: elements that are
+        adjacent, loaded as one of twice the size."""
         e, b, lanes = self.e, self.b, self.types.lanes
-        half = lanes // 2
+        half, line = lanes // 2, e.offset(self.line, b.shl(k, e.const(I64, 2)))
         both = []
         for first in (0, half):
             pairs = ir.Constant(vector(I64, half), ir.Undefined)
             for lane in range(half):
-                entry = b.load(e.offset(base, 4 * (first + lane)), typ=I32, align=4)
-                place = e.offset(self.line, b.shl(b.sext(entry, I64), e.const(I64, 2)))
-                pair = e.load(e.offset(place, 4 * k), I64)
-                pairs = b.insert_element(pairs, pair, e.const(I32, lane))
+                entry = b.load(e.offset(bases, 4 * (first + lane)), typ=I32, align=4)
+                place = e.offset(line, b.shl(b.sext(entry, I64), e.const(I64, 2)))
+                pairs = b.insert_element(pairs, e.load(place, I64), e.const(I32, lane))
             both.append(b.bitcast(pairs, vector(F32, lanes)))
         result = []
         for odd in (0, 1):
@@ -364,7 +365,3 @@ class _Rows:
             )
             result.append(b.shuffle_vector(*both, picks))
         return result
-
-
-def _mask(lanes: int) -> ir.Type:
-    return vector(ir.IntType(1), lanes)
