@@ -77,7 +77,7 @@ def depthwise(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Attributes]:
     return x, w, bias, Attributes(groups=channels, bias=0 if bias is None else BIAS, **four)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(depthwise())
 def test_depthwise_convolution_is_exact_for_small_integers(
     case: tuple[Array, Array, Array | None, Attributes],
@@ -89,7 +89,7 @@ def test_depthwise_convolution_is_exact_for_small_integers(
     np.testing.assert_array_equal(got, wanted)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.data())
 def test_winograd_convolution_has_small_errors_for_every_extent(data: st.DataObject) -> None:
     high, wide = data.draw(st.integers(9, 40)), data.draw(st.integers(9, 90))
@@ -146,6 +146,29 @@ def test_operands_may_have_any_strides_and_types(data: st.DataObject) -> None:
         assert (np.abs(got - wanted) <= rounding * scale + 1e-7 * (dtype == "f16")).all()
 
 
+@pytest.mark.parametrize(("channels", "outputs", "taps", "step", "extent"), [
+    (3, 16, 3, 2, 64),  # rows, not packed
+    (3, 40, 7, 2, 70),
+    (40, 70, 3, 2, 13),  # 7 by 7 positions: one beside the vectors
+    (70, 33, 1, 1, 14),  # 14 by 14: four
+    (260, 9, 3, 1, 6),  # channels in several blocks
+    (40, 24, 1, 1, 1),  # nothing but a tail
+])  # fmt: skip
+def test_matrix_products_of_every_form(
+    channels: int, outputs: int, taps: int, step: int, extent: int
+) -> None:
+    rng = np.random.default_rng(extent)
+    x = rng.integers(-3, 4, (2, channels, extent, extent)).astype(np.float32)
+    w = rng.integers(-3, 4, (outputs, channels, taps, taps)).astype(np.float32)
+    bias = rng.integers(-3, 4, outputs).astype(np.float32)
+    pad = [taps // 2] * 2
+    at = Attributes(bias=BIAS, activation=1,
+                    **windows(2, stride=[step] * 2, pad_begin=pad, pad_end=pad))  # fmt: skip
+    wanted = np.maximum(expected(x, w, bias, at), 0)
+    got = Bench().run("tconv", wanted.shape, "f32", x, w, attributes=at, bias=bias)
+    np.testing.assert_array_equal(got, wanted)  # small whole numbers: exact
+
+
 @pytest.mark.parametrize("code", [1, 2, 4, 5, 8])
 @pytest.mark.parametrize("groups", [1, 24])
 def test_activations_are_applied_on_every_path(code: int, groups: int) -> None:
@@ -199,7 +222,7 @@ def transposed(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Attributes,
     return x, w, bias, Attributes(groups=groups, bias=0 if bias is None else BIAS, **four), more
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(transposed())
 def test_transposed_convolution_agrees_with_torch(
     case: tuple[Array, Array, Array | None, Attributes, list[int]],

@@ -1,8 +1,10 @@
 """tconv, and which of its schedules computes a convolution.
 
 conv_job         the operands of one convolution, in the form that schedules take
-conv_gemm        an implicit matrix product, from the image or from a copy split by stride
+conv_product     an implicit matrix product, from the image or from a copy split by stride
 conv_split       that copy
+conv_gemm        the kernel, with packed columns; conv_tail has its last positions
+conv_rows        the kernel for few output channels, without packing
 conv_depthwise   one input channel for every output channel
 conv_winograd    many channels, 3x3 taps
 conv_transpose   tconvtranspose, by convolutions
@@ -15,8 +17,8 @@ from __future__ import annotations
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.conv_depthwise import depthwise, is_depthwise
-from emu.cpu.tensor.conv_gemm import multiply
 from emu.cpu.tensor.conv_job import FUSED, NONE, Job, Window, is_dense, scratch, spatial
+from emu.cpu.tensor.conv_product import multiply
 from emu.cpu.tensor.conv_winograd import is_winograd, winograd
 from emu.cpu.tensor.descriptor import View
 from emu.cpu.tensor.elementwise import run_copy, run_unary

@@ -15,17 +15,13 @@ A part of the work is some units, or, when there are few of those, some output c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emu.cpu.tensor.conv_job import Job, adjacent, lines_of
-from emu.cpu.tensor.conv_split import split
-from emu.cpu.tensor.conv_tail import Line, Tail, tail_of
-from emu.cpu.tensor.conv_words import Activation, lanes
+from emu.cpu.tensor.conv_tail import Line, Tail
+from emu.cpu.tensor.conv_words import Activation
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, target
-from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 from emu.cpu.tensor.vectors import compute, narrow, widen
 
 BLOCK = Block(
@@ -37,11 +33,6 @@ BLOCK = Block(
 """Strides are in bytes. `taps`, `gap` (dilation) and `step` (stride) are by dimension; tap t of a
 dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`,
 `panels` and `tails` are scratch memory, `private` bytes apart for each part."""
-
-_DEPTH = 2048
-"""Steps of the inner dimension, about, for which columns are packed at a time."""
-_UNIT_BYTES = 1 << 19
-"""Of packed columns: a part of the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,11 @@ class Product(Tail):
         self.panel = self.times(b.add(most, self.const(1)), self.pitch)
         if self.taps:
             self.tabulate()
-        blocks = self.up(b.add(e.word("positions"), e.word("tail")), self.unit)
+        self.walk(self.up(b.add(e.word("positions"), e.word("tail")), self.unit))
+
+    def walk(self, blocks: Value) -> None:
+        """Units: `blocks` of every image and group."""
+        e, b = self.e, self.b
         products = b.mul(e.word("images"), e.word("groups"))
         blocks_of_rows = self.up(e.word("outputs"), self.tile.rows)
         units, mine = self.shares(b.mul(products, blocks), blocks_of_rows)
@@ -103,15 +98,22 @@ class Product(Tail):
             product, block = self.divided(u.index, blocks)
             image, group = self.divided(product, e.word("groups"))
             is_last = b.icmp_signed("==", b.add(block, self.const(1)), blocks)
-            self.one_unit(image, group, self.times(block, self.unit), is_last)
+            self.one_unit(image, group, block, is_last)
 
-    def one_unit(self, image: Value, group: Value, start: Value, is_last: Value) -> None:
+    def operands(self, image: Value, group: Value) -> tuple[Value, Value, Value]:
+        """Where image, weights and result of a group begin."""
+        return (
+            self.moved("x", (image, "x_n"), (group, "x_g")),
+            self.moved("w", (group, "w_g")),
+            self.moved("y", (image, "y_n"), (group, "y_g")),
+        )
+
+    def one_unit(self, image: Value, group: Value, block: Value, is_last: Value) -> None:
         """All rows of a unit; the tail belongs to the last one."""
         e, b = self.e, self.b
+        start = self.times(block, self.unit)
         count = self.least(self.unit, b.sub(e.word("positions"), start))
-        x = self.moved("x", (image, "x_n"), (group, "x_g"))
-        w = self.moved("w", (group, "w_g"))
-        y = self.moved("y", (image, "y_n"), (group, "y_g"))
+        x, w, y = self.operands(image, group)
         y = e.offset(y, self.times(start, self.dtype.size))
         output = self.times(group, e.word("outputs"))
         runs = self.list_runs(start, count)
@@ -300,21 +302,7 @@ class Product(Tail):
         fresh = [e.splat(bias, self.lanes) for _, _, bias in lines for _ in range(piece)]
         with e.branch(b.not_(ends[0]), fresh) as more:
             more.next(*(widen(e, e.load(p, self.stored, m), self.dtype) for p, m in spots))
-        with e.loop(0, steps, carry=more.values) as k:
-            here = e.offset(columns, self.times(k.index, self.pitch))
-            values = [
-                e.load(e.offset(here, v * self.lanes * self.size), self.type) for v in range(piece)
-            ]
-            sums: list[Value] = []
-            at = self.times(k.index, self.size)
-            for r, (w, _, _) in enumerate(lines):
-                factor = e.splat(e.load(e.offset(w, at), compute(self.dtype)), self.lanes)
-                sums += [
-                    e.fma(factor, value, total)
-                    for value, total in zip(values, k.values[r * piece :], strict=False)
-                ]
-            k.next(*sums)
-        results = k.values
+        results = self.sums(lines, columns, piece, steps, more.values)
         if self.act is not None:
             with e.branch(ends[1], results) as last:
                 last.next(*(self.act(e, value) for value in results))
@@ -322,48 +310,28 @@ class Product(Tail):
         for value, (spot, mask) in zip(results, spots, strict=True):
             e.store(narrow(e, value, self.dtype), spot, mask)
 
+    def sums(
+        self, lines: Sequence[Line], columns: Value, piece: int, steps: Value, first: list[Value]
+    ) -> list[Value]:
+        """The sums of a tile over some steps of its panel, added to `first`."""
+        e = self.e
+        with e.loop(0, steps, carry=first) as k:
+            here = e.offset(columns, self.times(k.index, self.pitch))
+            k.next(*self.step(lines, here, self.times(k.index, self.size), piece, k.values))
+        return list(k.values)
 
-def multiply(job: Job) -> None:
-    """The convolution as an implicit matrix product."""
-    y, x, w, windows, groups = job.y, job.x, job.w, job.windows, job.groups
-    wide, outputs, channels, taps = y.dtype.compute, job.outputs, w.dims[1], job.taps
-    pointwise = taps == 1 and all(v.step == 1 and v.size == v.out and not v.pad for v in windows)
-    weights = adjacent(w, 1, wide)
-    words = job.words()
-    if pointwise:
-        image = adjacent(x, 2, wide)
-    else:
-        image = split(x, windows, wide)
-        words |= {"out_h": y.dims[3], "out_w": y.dims[4]}
-        words |= {"row_d": image.strides[5], "row_h": image.strides[6]}
-        words |= {"phase": image.strides[2:5], "line": image.strides[5:8]}
-    tile = tile_for(outputs)
-    lane, positions = lanes(y.dtype), math.prod(y.dims[2:])
-    block = channels if y.dtype is not wide else max(1, min(channels, _DEPTH // taps))
-    tail = tail_of(positions, lane, channels * taps)
-    pieces = max(1, _UNIT_BYTES // (block * taps * lane * wide.size * tile.vectors))
-    vectors = min(pieces, max(1, -(-(positions - tail) // (lane * tile.vectors)))) * tile.vectors
-    panels = lane * wide.size * vectors * (block * taps + 1)
-    pitch = lines_of(block * taps * wide.size)
-    room = [lines_of(n) for n in (taps * 8, vectors * lane * 16, panels, tail * pitch)]
-    private = SCRATCH.take(THREADS_MAX * sum(room))
-    for k, name in enumerate(("table", "runs", "panels", "tails")):
-        words[name] = private + sum(room[:k])
-    kind = "taps" if not pointwise else "plane"
-    run = kernel(
-        f"tconv {kind} {y.dtype.name} {tile.rows}x{tile.vectors} {job.name}",
-        BLOCK,
-        lambda e: Product(e, y.dtype, tile, not pointwise, job.activation()).write(),
-        parallel=True,
-    )
-    run(
-        x=image.address, w=weights.address,
-        images=x.dims[0], groups=groups, channels=channels, channel_block=block, outputs=outputs,
-        positions=positions - tail, tail=tail, tail_pitch=pitch, unit_vectors=vectors,
-        private=sum(room),
-        x_n=image.strides[0], x_g=channels * image.strides[1], x_c=image.strides[1],
-        w_g=outputs * weights.strides[0], w_o=weights.strides[0],
-        y_n=y.strides[0], y_g=outputs * y.strides[1], y_o=y.strides[1],
-        taps=w.dims[2:], gap=[v.gap for v in windows], step=[v.step for v in windows],
-        **words,
-    )  # fmt: skip
+    def step(
+        self, lines: Sequence[Line], columns: Value, at: Value, piece: int, sums: list[Value]
+    ) -> list[Value]:
+        """One step of the inner dimension: a broadcast weight of each row, `at` bytes from its
+        first, times the vectors of columns."""
+        e = self.e
+        values = [
+            e.load(e.offset(columns, v * self.lanes * self.size), self.type) for v in range(piece)
+        ]
+        following: list[Value] = []
+        for r, (w, _, _) in enumerate(lines):
+            factor = e.splat(e.load(e.offset(w, at), compute(self.dtype)), self.lanes)
+            own = sums[r * piece : (r + 1) * piece]
+            following += [e.fma(factor, value, s) for value, s in zip(values, own, strict=True)]
+        return following
