@@ -19,7 +19,7 @@ from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage
 class Formula:
     """`expr` over sources of the types `sources`; the outcome is stored as `result`.
 
-    Booleans may stand beside one other type, in which the arithmetic is done.
+    The arithmetic is done in one type, to which the other sources are converted, but for booleans.
     """
 
     name: str
@@ -34,8 +34,9 @@ class Formula:
 
     @property
     def dtype(self) -> DType:
-        """The type of the arithmetic."""
-        return next((d for d in self.sources if d.kind != "bool"), self.sources[0])
+        """The type of the arithmetic: a float if there is one."""
+        numbers = [d for d in self.sources if d.kind != "bool"] or [self.sources[0]]
+        return next((d for d in numbers if d.kind == "float"), numbers[0])
 
     @property
     def lanes(self) -> int:
@@ -60,9 +61,14 @@ class Formula:
 
     def value(self, e: Emitter, held: Sequence[Value], params: Sequence[Value]) -> Value:
         """The elements to be stored, from the elements that were loaded."""
-        values = [widen(e, h, d) for h, d in zip(held, self.sources, strict=True)]
+        values = [self._operand(e, h, d) for h, d in zip(held, self.sources, strict=True)]
         value = Arithmetic(e, self.dtype).lower(self.expr, values, params)
-        expected = [v.type for v, d in zip(values, self.sources, strict=True) if d is self.dtype]
-        compared = value.type != expected[0]  # a comparison gives booleans already
+        compared = value.type != values[self.sources.index(self.dtype)].type  # to booleans already
         value = convert(e, value, self.result if compared else self.dtype, self.result)
         return narrow(e, value, self.result)
+
+    def _operand(self, e: Emitter, held: Value, dtype: DType) -> Value:
+        """A source's elements in the type of the arithmetic; booleans as they are."""
+        value = widen(e, held, dtype)
+        plain = dtype is self.dtype or dtype.kind == "bool"
+        return value if plain else convert(e, value, dtype, self.dtype)

@@ -25,6 +25,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     pad,
     pool,
     position,
+    quantize,
     recurrent,
     reduce,
     resize,

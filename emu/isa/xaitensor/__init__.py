@@ -21,12 +21,13 @@ from emu.isa.xaitensor import (
     moving,
     norms,
     products,
+    quantised,
     recurrent,
     windows,
 )
 from emu.isa.xaitensor.declare import TENSORS, Declaration
 
-FAMILIES = (elementwise, products, windows, axes, norms, moving, attention, recurrent)
+FAMILIES = (elementwise, products, windows, axes, norms, moving, attention, recurrent, quantised)
 """The files of declarations, in the order of the documentation."""
 
 __all__ = ["FAMILIES", "TENSORS", "Declaration", "descriptors"]
