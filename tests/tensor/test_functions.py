@@ -75,8 +75,8 @@ LIMITS = {
     "tgelu": Limit(_vanishing(lambda x: x * 0.5 * scipy.special.erfc(-x * np.sqrt(0.5))), 5.0),
     "tgelu_tanh": Limit(_vanishing(
         lambda x: x * _sigmoid(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3))), 3.0),
-    "tmish": Limit(_vanishing(_mish), 4.0),
-    "tswish": Limit(_vanishing(lambda x: x * _sigmoid(x)), 2.5),
+    "tmish": Limit(_vanishing(_mish), 3.6),
+    "tswish": Limit(_vanishing(lambda x: x * _sigmoid(x)), 2.7),
 }  # fmt: skip
 
 

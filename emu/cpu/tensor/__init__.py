@@ -7,6 +7,7 @@ execution, plan                  what is to do, planned once per form of operand
 elementwise gemm conv pool reduce softmax      the schedules (`axes`: folding some axes)
 gather scatter pad position topk nonzero resize  those that move (`rows`, `tables`)
 expr, semantics                  what elementwise instructions mean
+formula, elementwise_rows, elementwise_tiles   one pass over memory
 vectors, functions, emit         meaning to LLVM vector code
 kernels, timing                  compiled code, and what an instruction costs
 registers, unit, threads         where descriptors lie; issuing without Python; sharing the work

@@ -17,12 +17,13 @@ from emu.cpu.tensor.functions.words import (
     in_f64,
     integers,
     nearest,
+    paired,
     polynomial,
     power_of_two,
 )
 
 # (e^r - 1 - r) / r^2 for |r| <= ln(2)/2
-_EXP = {
+EXP = {
     32: (0.5000000095789483, 0.16666518837043895, 0.04166620410522782, 0.008368889730418902,
          0.0013950590536571318),
     64: (0.5, 0.1666666666666667, 0.04166666666666667, 0.008333333333326136, 0.001388888888888375,
@@ -67,7 +68,8 @@ def reduce(e: Emitter, x: Value, low: Value | None = None, *, narrow: bool = Fal
         r = e.b.fadd(r, e.fma(whole, e.const(x.type, -LN2_LOW[width]), low))
     if narrow:
         width, r, n = 32, e.b.fptrunc(r, like(r.type, F32)), e.b.trunc(n, like(r.type, I32))
-    return Reduced(n, e.fma(e.b.fmul(r, r), polynomial(e, r, _EXP[width]), r))
+    square = e.b.fmul(r, r)
+    return Reduced(n, e.fma(square, paired(e, r, square, EXP[width]), r))
 
 
 def scaled(e: Emitter, x: Reduced, offset: int = 0) -> Value:

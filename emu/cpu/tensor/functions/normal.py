@@ -1,15 +1,26 @@
 """The error function and the normal distribution.
 
-Far from zero both fall as e^(-x^2/2) does; what remains after taking that out is smooth. The
-exponent is kept as a sum of two numbers, as the rounding error of a large square would be one of
-many units of the result.
+Far from zero both fall as e^(-x^2/2) does; what remains after taking that out is smooth.
 """
 
 from __future__ import annotations
 
+import math
+
 from emu.cpu.tensor.emit import Emitter, Value, bits_of
-from emu.cpu.tensor.functions.exponential import reduce, scaled
-from emu.cpu.tensor.functions.words import absolute, at_most, copysign, polynomial
+from emu.cpu.tensor.functions.exponential import EXP, reduce, scaled
+from emu.cpu.tensor.functions.words import (
+    LN2_HIGH,
+    LN2_LOW,
+    MANTISSA,
+    absolute,
+    at_most,
+    copysign,
+    integers,
+    paired,
+    polynomial,
+    power_of_two,
+)
 
 # erf(x) / x - 1 by powers of x^2, |x| <= 1
 _ERF = {
@@ -71,30 +82,50 @@ def erf(e: Emitter, x: Value) -> Value:
     return e.b.select(e.b.fcmp_ordered("<", size, one), small, copysign(e, large, x))
 
 
-def _tail(e: Emitter, size: Value) -> Value:
-    """Φ(-x) 2^_LIFT, for x from 0 to _END."""
-    minus_half = e.b.fmul(size, e.const(size.type, -0.5))
-    exponent = e.b.fmul(minus_half, size)
-    lost = e.fma(minus_half, size, e.b.fneg(exponent))
-    fall = scaled(e, reduce(e, exponent, lost), _LIFT)
+def _fall(e: Emitter, size: Value) -> Value:
+    """e^(-x^2/2) 2^_LIFT for x from 0 to _END.
+
+    x^2 is never rounded by itself: it goes into the reduced argument s = x^2 + 2 n ln2 by a fused
+    operation. e^(-s/2) has the coefficients of e^r, times powers of -1/2.
+    """
+    width, type_ = bits_of(size.type), size.type
+    shift = e.const(type_, 1.5 * 2 ** MANTISSA[width])
+    scaled_ = e.b.fmul(size, e.const(type_, -0.5 / math.log(2)))
+    moved = e.fma(scaled_, size, shift)
+    whole = e.b.fsub(moved, shift)
+    s = e.fma(size, size, e.b.fmul(whole, e.const(type_, 2 * LN2_HIGH[width])))
+    s = e.fma(whole, e.const(type_, 2 * LN2_LOW[width]), s)
+    series = (1.0, *EXP[width])
+    q = paired(e, s, e.b.fmul(s, s), [c * (-0.5) ** (k + 1) for k, c in enumerate(series)])
+    n = e.b.bitcast(moved, integers(size))
+    power = power_of_two(e, e.b.add(n, e.const(n.type, _LIFT)), type_)
+    return e.fma(e.b.fmul(power, s), q, power)
+
+
+def _tail(e: Emitter, size: Value) -> tuple[Value, Value]:
+    """Φ(-x) 2^_LIFT as a quotient, for x from 0 to _END."""
+    fall = _fall(e, size)
     if bits_of(size.type) == 32:
         over, under = (polynomial(e, size, c) for c in _TAIL32)
-        return e.b.fdiv(e.b.fmul(fall, over), under)
+        return e.b.fmul(fall, over), under
     centre = e.const(size.type, _CENTRE64)
     t = e.b.fdiv(e.b.fsub(size, centre), e.b.fadd(size, centre))
-    return e.b.fmul(fall, e.b.fdiv(polynomial(e, t, _TAIL64), e.b.fadd(size, centre)))
+    return e.b.fmul(fall, polynomial(e, t, _TAIL64)), e.b.fadd(size, centre)
 
 
 def ncdf(e: Emitter, x: Value) -> Value:
     """The normal distribution function Φ(x), relatively exact for negative x too."""
-    tail = _tail(e, at_most(e, absolute(e, x), _END[bits_of(x.type)]))
-    tail = e.b.fmul(tail, e.const(x.type, 2.0**-_LIFT))
+    over, under = _tail(e, at_most(e, absolute(e, x), _END[bits_of(x.type)]))
+    tail = e.b.fmul(e.b.fdiv(over, under), e.const(x.type, 2.0**-_LIFT))
     upper = e.b.fsub(e.const(x.type, 1.0), tail)
     return e.b.select(e.b.fcmp_ordered(">", x, e.const(x.type, 0.0)), upper, tail)
 
 
 def gelu(e: Emitter, x: Value) -> Value:
-    """x Φ(x), as max(x, 0) - |x| Φ(-|x|); -0 at minus infinity, the limit."""
+    """x Φ(x), as max(x, 0) - |x| Φ(-|x|); -0 at minus infinity, the limit. The division takes back
+    what the tail was lifted by."""
     size = at_most(e, absolute(e, x), _END[bits_of(x.type)])
+    over, under = _tail(e, size)
+    under = e.b.fmul(under, e.const(x.type, 2.0**_LIFT))
     positive = e.b.select(e.b.fcmp_ordered("<", x, e.const(x.type, 0.0)), e.const(x.type, -0.0), x)
-    return e.fma(e.b.fmul(size, _tail(e, size)), e.const(x.type, -(2.0**-_LIFT)), positive)
+    return e.b.fsub(positive, e.b.fdiv(e.b.fmul(over, size), under))

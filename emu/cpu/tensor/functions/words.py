@@ -21,6 +21,21 @@ def polynomial(e: Emitter, x: Value, coefficients: Sequence[float]) -> Value:
     return result
 
 
+def paired(e: Emitter, x: Value, square: Value, coefficients: Sequence[float]) -> Value:
+    """The same polynomial in half the time, if the square of x is there: Horner's rule over pairs
+    of terms, which do not wait for each other."""
+    terms = [
+        e.fma(x, e.const(x.type, high), e.const(x.type, low))
+        for low, high in zip(coefficients[::2], coefficients[1::2], strict=False)
+    ]
+    if len(coefficients) % 2:
+        terms.append(e.const(x.type, coefficients[-1]))
+    result = terms.pop()
+    while terms:
+        result = e.fma(result, square, terms.pop())
+    return result
+
+
 def integers(x: Value) -> Type:
     """The integers of the width of `x`."""
     return like(x.type, I32 if bits_of(x.type) == 32 else I64)
