@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from emu.cpu.tensor import execute, registers
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import BF16, DTYPES, Descriptor
+from emu.cpu.tensor.plan import REGIONS, SCRATCH_REGION, Plan
 from emu.cpu.tensor.semantics import BINARY
 from emu.cpu.traps import Trap
 
@@ -191,6 +192,25 @@ def descriptor(address: int, dtype: str, dims: tuple[int, ...], strides: list[in
 def bf16_to_f32(bits: Array) -> NDArray[np.float32]:
     """Elements of dtype bf16, which NumPy does not know, as f32."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+def run_in_parts(plan: Plan, places: Mapping[int, Array], parts: int) -> None:
+    """Run a plan over arrays, by region; parallel steps in `parts` parts, one after the other."""
+    scratch = np.zeros(plan.scratch + 64, np.uint8)
+    bases = [0] * REGIONS
+    bases[SCRATCH_REGION] = -(-scratch.ctypes.data // 64) * 64
+    for region, array in places.items():
+        bases[region] = array.__array_interface__["data"][0]
+    for step in plan.steps:
+        words = step.words[:]
+        for index, region in step.holes:
+            words[index] += bases[region]
+        run, count = _KERNEL(step.kernel.address), parts if step.parallel else 1
+        for part in range(count):
+            run(words.buffer_info()[0], part, count)
 
 
 assert BF16.size == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +20,7 @@ from emu.cpu.tensor.plan import Place, planning
 from emu.cpu.tensor.semantics import UNARY
 from emu.isa.xaitensor import TENSORS
 from emu.isa.xaitensor.signature import admits
-from tests.tensor.bench import CODES, NUMPY, Array, Bench, bf16_to_f32
+from tests.tensor.bench import CODES, NUMPY, Array, Bench, bf16_to_f32, run_in_parts
 
 FLOATS, INTS = ("f32", "f64"), ("u8", "i8", "i16", "i32", "i64")
 OPERATIONS: dict[str, Callable[[Array, Array], Array]] = {
@@ -284,10 +283,6 @@ def test_parts_together_are_the_whole(shape: tuple[int, ...]) -> None:
             ), (0.0, 0.0))  # fmt: skip
         (step,) = plan.steps
         assert step.parallel
-        words = array("q", step.words)
-        for index, region in step.holes:
-            words[index] += (out, source)[region].ctypes.data
-        for part in range(3):
-            step.kernel.run(words.buffer_info()[0], part, 3)
+        run_in_parts(plan, dict(enumerate((out, source))), 3)
         expected = Bench().run("ttanh", shape, "f32", x)
         np.testing.assert_array_equal(out, expected)

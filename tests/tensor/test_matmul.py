@@ -6,7 +6,6 @@ the division of work among threads are tested with real ones.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,14 +20,13 @@ from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import DTYPES, View
 from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.gemm import run_matmul
-from emu.cpu.tensor.plan import REGIONS, SCRATCH_REGION, Place, planning
+from emu.cpu.tensor.plan import Place, planning
 from emu.cpu.tensor.semantics import ACTIVATIONS
-from tests.tensor.bench import NUMPY, bf16_to_f32
+from tests.tensor.bench import NUMPY, bf16_to_f32, run_in_parts
 
 Array = NDArray[Any]
 BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
 PLAIN = Attributes()
-_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 def multiply(
@@ -43,18 +41,7 @@ def multiply(
         views = {o: View(Place(o), BY_NAME[dtype], x.shape, x.strides) for o, x in arrays.items()}
         factors = (views[o] for o in (Operand.DESTINATION, Operand.FIRST, Operand.SECOND))
         run_matmul(*factors, views.get(Operand.BIAS), at)
-    scratch = np.zeros(plan.scratch + 64, np.uint8)
-    bases = [0] * REGIONS
-    bases[SCRATCH_REGION] = -(-scratch.ctypes.data // 64) * 64
-    for operand, array in arrays.items():
-        bases[operand] = array.__array_interface__["data"][0]
-    for step in plan.steps:
-        words = step.words[:]
-        for index, region in step.holes:
-            words[index] += bases[region]
-        run, count = _KERNEL(step.kernel.address), parts if step.parallel else 1
-        for part in range(count):
-            run(words.buffer_info()[0], part, count)
+    run_in_parts(plan, arrays, parts)
 
 
 def encoded(values: Array, dtype: str) -> Array:
