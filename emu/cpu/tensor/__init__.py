@@ -5,7 +5,7 @@ operands, arena                  guest addresses to host pointers, every right c
 instructions                     `execute`: checks of shape and type
 execution, plan                  what is to do, planned once per form of operands; one of
 elementwise gemm conv pool reduce softmax      the schedules (`axes`: folding some axes)
-gather scatter pad position topk nonzero resize  those that move (`rows`, `tables`)
+gather scatter pad position topk nonzero resize grid  those that move (`rows`, `tables`)
 expr, semantics                  what elementwise instructions mean
 formula, elementwise_rows, elementwise_tiles   one pass over memory
 vectors, functions, emit         meaning to LLVM vector code

@@ -20,6 +20,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     elementwise,
     gather,
     gemm,
+    grid,
     nonzero,
     norms,
     pad,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
-import emu.isa.xaitensor.moving_rules  # its functions are in the expressions
+import emu.isa.xaitensor.grid_rules  # their functions are in the expressions
+import emu.isa.xaitensor.moving_rules
 import emu.isa.xaitensor.resize_rules  # noqa: F401
 from emu.isa.xaitensor.declare import ALONG, PRODUCT, WIDE, declare
 
@@ -132,6 +133,19 @@ tensor(
     doc="The least or the greatest `count` elements along an axis (0: all, a sort) in order, and "
     "where they are. Equal ones, as zeros are, come in the order of their indices; NaN is greater "
     "than every number.",
+)  # fmt: skip
+tensor(
+    "tgridsample", WIDE, 15,
+    "x: T[n, c, *s:1..3], y: U[n, *p:s, len(s)] -> d: T[n, c, *p]", T="float", U="float",
+    modes="linear nearest cubic", flags={"corners": 0}, requires={"sampled(len(s))": "at"},
+    means="""parts = list(grid_weight(y[i, *q], k, s) * x[i, j, *k] for k in s if
+        grid_weight(y[i, *q], k, s) != 0)
+    d[i, j, *q] = sum(parts)""",
+    work="prod(d) * grid_taps(len(s))", traffic="d x y", ulps=64,
+    doc="Sample images at the coordinates in the last dimension of ts2, as ONNX's GridSample does: "
+    "that of the last spatial dimension first, from -1 to 1 (with the flag, between the centres of "
+    "the outermost elements). Outside lies what `count` says: 0 zeros, 1 the border, 2 the "
+    "reflection. One to three spatial dimensions, for cubic at most two.",
 )  # fmt: skip
 tensor(
     "tresize", ALONG, 65,
