@@ -103,7 +103,7 @@ def products(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(products(), st.sampled_from([1, 2, 3]))
 def test_products_of_any_layout_agree_with_numpy(case: dict[str, Any], parts: int) -> None:
     dtype = case["dtype"]

@@ -62,7 +62,7 @@ _LATENCY = 8
 """Multiplications under way at a time."""
 _BAND = 1024
 """Rows for which partial sums are kept, where they cannot be kept in the result."""
-_LEFT_BYTES, _RIGHT_BYTES = 1 << 19, 1 << 20
+_LEFT_BYTES = _RIGHT_BYTES = 1 << 19
 """Of a packed block, to be found in the second-level cache."""
 
 
@@ -203,7 +203,8 @@ def _words(p: Product, form: Form) -> dict[str, Word]:
     depth = max(depth, 1)
     block_rows = _even(rows, max(_LEFT_BYTES // (depth * size * form.height), 1))
     width = form.vectors * lanes(dtype)
-    block_cols = _even(columns, max(_RIGHT_BYTES // (depth * size * width), 1))
+    room = _RIGHT_BYTES * (4 if form.packs_left else 1)  # the left one is packed for every block
+    block_cols = _even(columns, max(room // (depth * size * width), 1))
     words = operand_words(p) | {"depth": depth, "band": rows}
     words |= {"row_tiles": rows, "tall": m - rows * (form.height - 1), "block_rows": block_rows}
     words |= {"col_tiles": columns, "wide": across - columns * (form.vectors - 1)}
