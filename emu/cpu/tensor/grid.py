@@ -125,7 +125,7 @@ class _Sampler:
         whose offsets are put aside; `first` is the number of the first result."""
         e, b = self.e, self.b
         axes = [self._axis(axis, self._coordinate(axis, first, mask)) for axis in range(self.rank)]
-        combined = []
+        combined: list[tuple[Value, Value]] = []
         for chosen in product(*axes):
             offset, weight, inside = chosen[0]
             for other in chosen[1:]:
