@@ -28,6 +28,10 @@ from emu.cpu.tensor.emit import I32, I64, POINTER, Emitter, Value, lanes_of, vec
 from emu.cpu.tensor.kernels import Word
 
 VECTOR = 64
+GROUP = 16
+"""The most lines in a group (`in_stages`)."""
+_GROUP_BYTES = 1 << 12
+"""Bytes of lines in a group."""
 UNROLL = 4
 """Vectors, each with accumulators of its own, in an iteration of `sweep`."""
 WORDS = "p0 p1 lines rank dims:8 s0:8 s1:8 m n step folds extents:8 steps:8"
@@ -192,6 +196,49 @@ def visit(
         line.next(*_advance(e, rank, place, strides, line.values))
 
 
+def in_stages(
+    e: Emitter,
+    first: Value,
+    end: Value,
+    strides: Sequence[str],
+    pointers: Sequence[Value],
+    stages: Sequence[Callable[[Value, Value, list[Value]], None]],
+) -> None:
+    """Visit the kept indices in groups of as many as the word `group` says, at most `GROUP`: the
+    first stage for each of a group, then the next. A stage is given the slot in the group, the
+    index, and the moved pointers.
+
+    What a stage finds out about a line takes a while to be known; by the time that the next one
+    needs it, the lines between have been worked on.
+    """
+    b, group, fields = e.b, e.word("group"), len(pointers) + 1
+    room = e.local(8 * fields * GROUP)
+
+    def field(slot: Value, number: int) -> Value:
+        place = b.add(b.mul(slot, e.const(I64, 8 * fields)), e.const(I64, 8 * number))
+        return e.offset(room, place)
+
+    with visit(e, first, end, strides, pointers) as (index, moved):
+        slot = b.urem(b.sub(index, first), group)
+        for number, pointer in enumerate(moved):
+            b.store(pointer, field(slot, number), align=8)
+        b.store(index, field(slot, fields - 1), align=8)
+        stages[0](slot, index, moved)
+        following = b.add(slot, e.const(I64, 1))
+        final = b.icmp_signed("==", index, b.sub(end, e.const(I64, 1)))
+        with b.if_then(b.or_(final, b.icmp_signed("==", following, group))):
+            for stage in stages[1:]:
+                with e.loop(0, following) as loop:
+                    at = loop.index
+                    held = [b.load(field(at, n), typ=POINTER, align=8) for n in range(fields - 1)]
+                    stage(at, b.load(field(at, fields - 1), typ=I64, align=8), held)
+
+
+def group_of(row: int) -> int:
+    """How many lines of `row` bytes are worked on together: they stay in the nearest cache."""
+    return max(1, min(GROUP, _GROUP_BYTES // max(row, 1)))
+
+
 def _advance(
     e: Emitter,
     rank: Value,
@@ -305,8 +352,14 @@ def finish_row(
         with e.loop(0, vectors, lanes) as loop:
             e.stream(result(loop.index, None), place(loop.index))
         streamed.next(vectors)
-    with e.loop(streamed.values[0], vectors, lanes) as loop:
-        e.store(result(loop.index, None), place(loop.index))
+    pairs = b.and_(n, e.const(I64, -2 * lanes))
+    with e.loop(streamed.values[0], pairs, 2 * lanes) as loop:
+        indices = [loop.index, b.add(loop.index, e.const(I64, lanes))]
+        for index, value in [(i, result(i, None)) for i in indices]:
+            e.store(value, place(index))
+    single = b.icmp_signed("<", e.intrinsic("llvm.smax", I64, pairs, streamed.values[0]), vectors)
+    with b.if_then(single):
+        e.store(result(pairs, None), place(pairs))
     left = b.sub(n, vectors)
     with b.if_then(b.icmp_signed(">", left, zero)):
         mask = e.mask_below(left, lanes)

@@ -4,10 +4,12 @@ Every one of them takes one or two sums over a line (its statistics) and maps ea
 (x - mean) * factor * scale + bias. `Norm` says which sums; scale and bias lie `along` the line
 (layer norm), or there is one for each segment of it, a channel (instance and group norm).
 
-Statistics are summed in f64, in one pass: of x - x0 and its square, x0 being the line's first
-element. Because x0 is an element, (x0 - mean)² is at most n variances, so the variance is good to n
-units in the last place of f64 whatever the data; a constant line has variance 0 exactly. The mean
-is subtracted as a sum of two numbers. Each result is rounded once.
+Statistics are taken of spans that stay in the nearest cache, from the sums of x - x0 and of its
+square, x0 being the span's first element. Where x0 is so far from the mean that the difference of
+the sums would be inaccurate, the squared deviations from the mean are summed instead. Spans are put
+together in f64 (Chan, Golub and LeVeque's formula). So neither a large common offset nor a long
+line costs accuracy, and a constant line has variance 0 exactly. The mean is subtracted as two
+numbers.
 
 *Schedule.* A line that fits the caches is read from memory once: sums, then results, while the next
 line is being fetched. A longer one is cut into chunks: one step sums each, a second adds these up
@@ -20,7 +22,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from emu.cpu.tensor.axes import VECTOR, across, adjacent_from, finish_row, share, sweep, visit
+from emu.cpu.tensor.axes import (
+    GROUP,
+    VECTOR,
+    across,
+    adjacent_from,
+    blank,
+    finish_row,
+    group_of,
+    in_stages,
+    share,
+    sweep,
+    visit,
+)  # fmt: skip
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import F64 as WIDE
@@ -33,14 +47,18 @@ from emu.cpu.tensor.vectors import compute, convert, narrow, storage, widen
 
 _BLOCK = Block(
     "p0 p1 p2 p3 lines rank dims:8 s0:8 s1:8 s2:8 s3:8 "
-    "n groups segments segment pieces scale bias i_scale i_bias sums epsilon ahead stream"
+    "n groups segments segment pieces scale bias i_scale i_bias sums epsilon ahead stream group"
 )
 _LONG = 1 << 18
 """Bytes of a line from which it is cut into chunks."""
 _CHUNK = 1 << 13
 """Elements of a chunk."""
 _ENTRY = 24
-"""Bytes that a chunk's sums take: what was subtracted, and two sums."""
+"""Bytes that a chunk's statistics take: three of f64."""
+_CANCELLED = 16
+"""How many times larger than the sum of squared deviations what is subtracted to get it may be."""
+_SPAN = 1 << 12
+"""Elements whose statistics are taken at a time: they stay in the nearest cache."""
 
 
 @dataclass(frozen=True)
@@ -207,15 +225,16 @@ def _record(
     lines = _product(dims)
     long = n * size >= _LONG and segment >= _CHUNK // 4
     pieces = -(-segment // _CHUNK) if long else 1
+    group = 1 if long else group_of(n * size)
     words: dict[str, Word] = dict(
         walk, p0=target.address, p1=source.address, n=n, groups=groups, segments=segments,
-        segment=segment, pieces=pieces, epsilon=epsilon, ahead=back[0] if dims else 0,
-        stream=int(target.bytes >= STREAM),
+        segment=segment, pieces=pieces, group=group, epsilon=epsilon,
+        ahead=back[0] * group if dims else 0, stream=int(target.bytes >= STREAM),
     )  # fmt: skip
     for name, view in (("scale", scale), ("bias", bias)):
         if view is not None:
             words |= {name: view.address, f"i_{name}": view.strides[0] if view.rank else 0}
-    roles: tuple[str, ...] = ("row",)
+    roles: tuple[str, ...] = ("row" if n <= _SPAN else "wide",)
     if long:
         cut = [(pieces, _CHUNK), (segments, segment)]
         dims = [count for count, _ in cut] + dims
@@ -239,7 +258,6 @@ class _Norm:
         self.e, self.form, self.norm, self.dtype = e, form, form.norm, form.dtype
         self.held = compute(form.dtype)
         self.lanes = VECTOR // (8 if form.dtype is WIDE else 4)
-        self.wide = VECTOR // 8
         self.n = e.word("n")
 
     def write(self) -> None:
@@ -249,9 +267,14 @@ class _Norm:
         names = ["p0", "p1", *(f"p{2 + k}" for k, r in enumerate(self.form.results) if r)]
         pointers = [e.pointer(p) for p in names]
         steps = [f"s{p[1]}" for p in names]
-        each = {"row": self._row, "sums": self._sums, "long": self._long}[self.form.role]
-        with visit(e, first, end, steps, pointers) as (index, places):
-            each(index, places)
+        if self.form.role == "row":
+            in_stages(e, first, end, steps, pointers, self._stages())
+        else:
+            each = {"wide": self._wide, "sums": self._store_sums, "long": self._long}[
+                self.form.role
+            ]
+            with visit(e, first, end, steps, pointers) as (index, places):
+                each(index, places)
         e.drain()
 
     # statistics
@@ -259,53 +282,96 @@ class _Norm:
     def _add(self, x: Value, y: Value) -> Value:
         return self.e.b.fadd(x, y)
 
-    def _take(self, line: Value, n: Value, first: Value) -> list[Value]:
-        """The sums over a line, in f64: of x - first and its square, or of a power of |x|."""
+    def _sums(
+        self, line: Value, n: Value, shift: Value, terms: Sequence[Callable[[Value, Value], Value]]
+    ) -> list[Value]:
+        """The sums over a span, in f64, of what each of `terms` adds for x - shift."""
         e, b = self.e, self.e.b
-        type_ = vector(F64, self.wide)
-        origin = e.splat(first, self.wide)
+        none = e.const(vector(self.held, self.lanes), 0.0)
+        shifts = e.splat(shift, self.lanes)
 
         def body(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
             place = e.offset(line, b.mul(index, e.const(I64, self.dtype.size)))
-            x = widen(e, e.load(place, vector(storage(self.dtype), self.wide), mask), self.dtype)
-            x = convert(e, x, self.dtype.compute, WIDE)
-            if not self.norm.centred:
-                if self.norm.power == 2:
-                    return [e.fma(x, x, values[0])]
-                return [b.fadd(e.intrinsic("llvm.fabs", x.type, x), values[0])]
-            d = b.fsub(x, origin)
-            d = d if mask is None else b.select(mask, d, e.const(type_, 0.0))
-            return [b.fadd(values[0], d), e.fma(d, d, values[1])]
+            x = widen(e, e.load(place, vector(storage(self.dtype), self.lanes), mask), self.dtype)
+            if self.norm.centred:
+                x = blank(e, b.fsub(x, shifts), mask, none)
+            return [add(total, x) for add, total in zip(terms, values, strict=True)]
 
-        start = [e.const(type_, 0.0)] * (2 if self.norm.centred else 1)
-        return [across(e, s, self._add) for s in sweep(e, n, self.wide, start, body, self._add)]
+        totals = sweep(e, n, self.lanes, [none] * len(terms), body, self._add)
+        return [self._widened(across(e, total, self._add)) for total in totals]
 
-    def _first(self, line: Value) -> Value:
-        """What is subtracted from elements before they are summed."""
+    def _widened(self, value: Value) -> Value:
+        return convert(self.e, value, self.dtype.compute, WIDE)
+
+    def _narrowed(self, value: Value) -> Value:
+        return convert(self.e, value, WIDE, self.dtype.compute)
+
+    def _square(self, total: Value, x: Value) -> Value:
+        return self.e.fma(x, x, total)
+
+    def _magnitude(self, total: Value, x: Value) -> Value:
+        return self.e.b.fadd(total, self.e.intrinsic("llvm.fabs", x.type, x))
+
+    def _span(self, line: Value, n: Value) -> list[Value]:
+        """The statistics of at most `_SPAN` elements, in f64: count, mean and the sum of squared
+        deviations; or, without a mean, count and the sum of powers."""
+        e, b = self.e, self.e.b
+        count = b.sitofp(n, F64)
         if not self.norm.centred:
-            return self.e.const(F64, 0.0)
-        x = widen(self.e, self.e.load(line, storage(self.dtype)), self.dtype)
-        return convert(self.e, x, self.dtype.compute, WIDE)
+            add = self._square if self.norm.power == 2 else self._magnitude
+            return [count, *self._sums(line, n, e.const(self.held, 0.0), [add])]
+        first = widen(e, e.load(line, storage(self.dtype)), self.dtype)
+        total, square = self._sums(line, n, first, [self._add, self._square])
+        shift = b.fdiv(total, count)
+        mean, lost = b.fadd(self._widened(first), shift), b.fmul(total, shift)
+        deviations = b.fsub(square, lost)
+        limit = b.fmul(deviations, e.const(F64, _CANCELLED))
+        with e.branch(b.fcmp_ordered(">", lost, limit), [deviations]) as again:
+            near = self._narrowed(mean)
+            (square,) = self._sums(line, n, near, [self._square])
+            rest = b.fsub(mean, self._widened(near))
+            again.next(b.fsub(square, b.fmul(count, b.fmul(rest, rest))))
+        return [count, mean, again.values[0]]
 
-    def _statistics(self, sums: Sequence[Value], first: Value) -> tuple[Value, Value]:
-        """(mean or 0, factor) in f64, from the sums over a whole line."""
+    def _joined(self, old: Sequence[Value], new: Sequence[Value]) -> list[Value]:
+        """The statistics of both of two spans."""
+        e, b = self.e, self.e.b
+        count = b.fadd(old[0], new[0])
+        if not self.norm.centred:
+            return [count, b.fadd(old[1], new[1])]
+        share_ = b.fdiv(new[0], count)
+        step = b.fsub(new[1], old[1])
+        between = b.fmul(b.fmul(step, step), b.fmul(old[0], share_))
+        return [
+            count, e.fma(step, share_, old[1]), b.fadd(b.fadd(old[2], new[2]), between),
+        ]  # fmt: skip
+
+    def _nothing(self) -> list[Value]:
+        return [self.e.const(F64, 0.0)] * (3 if self.norm.centred else 2)
+
+    def _take(self, line: Value, n: Value) -> list[Value]:
+        """The statistics of a line, or a piece of one, span by span."""
+        e, b = self.e, self.e.b
+        with e.loop(0, n, _SPAN, carry=self._nothing()) as loop:
+            place = e.offset(line, b.mul(loop.index, e.const(I64, self.dtype.size)))
+            rest = b.sub(n, loop.index)
+            length = e.intrinsic("llvm.smin", I64, rest, e.const(I64, _SPAN))
+            loop.next(*self._joined(loop.values, self._span(place, length)))
+        return loop.values
+
+    def _statistics(self, found: Sequence[Value]) -> tuple[Value, Value]:
+        """(mean or 0, factor) in f64, from the statistics of a whole line."""
         e, b = self.e, self.e.b
         zero, one = e.const(F64, 0.0), e.const(F64, 1.0)
-        count = b.sitofp(self.n, F64)
+        power = found[-1]
         if self.norm.averages:
-            sums = [b.fdiv(s, count) for s in sums]
-        if self.norm.centred:
-            square = b.fmul(sums[0], sums[0])
-            variance = e.intrinsic("llvm.maximum", F64, b.fsub(sums[1], square), zero)
-            mean, power = b.fadd(first, sums[0]), variance
-        else:
-            mean, power = zero, sums[0]
+            power = b.fdiv(power, found[0])
         power = b.fadd(power, e.number("epsilon", F64))
         size = power if self.norm.power == 1 else e.intrinsic("llvm.sqrt", F64, power)
         factor = b.fdiv(one, size)
         if not self.norm.averages:
             factor = b.select(b.fcmp_ordered("==", size, zero), zero, factor)
-        return mean, factor
+        return found[1] if self.norm.centred else zero, factor
 
     # results
 
@@ -328,18 +394,15 @@ class _Norm:
     ) -> None:
         """Results of `n` elements at `line`, `at` elements into the line, all of one channel."""
         e, b, form = self.e, self.e.b, self.form
-        high = convert(e, mean, WIDE, self.dtype.compute)
-        low = convert(
-            e, b.fsub(mean, convert(e, high, self.dtype.compute, WIDE)), WIDE, self.dtype.compute
-        )
-        factor = convert(e, by, WIDE, self.dtype.compute)
-        shift = e.const(self.held, -0.0)
+        high, factor = self._narrowed(mean), self._narrowed(by)
+        low = self._narrowed(b.fmul(b.fsub(self._widened(high), mean), by))
         if not form.along:
             if form.scale:
-                factor = b.fmul(factor, self._channel("scale", form.scale, channel))
+                scale = self._channel("scale", form.scale, channel)
+                factor, low = b.fmul(factor, scale), b.fmul(low, scale)
             if form.bias:
-                shift = self._channel("bias", form.bias, channel)
-        highs, lows, factors, shifts = (e.splat(v, self.lanes) for v in (high, low, factor, shift))
+                low = b.fadd(low, self._channel("bias", form.bias, channel))
+        highs, lows, factors = (e.splat(v, self.lanes) for v in (high, low, factor))
         following = e.offset(line, e.word("ahead"))
 
         def result(index: Value, mask: Value | None) -> Value:
@@ -349,10 +412,14 @@ class _Norm:
                 e.prefetch(e.offset(following, offset))
             x = widen(e, stored, self.dtype)
             if self.norm.centred:
-                x = b.fsub(b.fsub(x, highs), lows)
+                x = b.fsub(x, highs)
+            if self.norm.centred or not form.along:
+                x = e.fma(x, factors, lows)
+            else:
+                x = b.fmul(x, factors)
             if not form.along:
-                return e.fma(x, factors, shifts)
-            x, here = b.fmul(x, factors), b.add(index, at)
+                return x
+            here = b.add(index, at)
             scale = form.scale and self._parameter("scale", form.scale, here, mask)
             bias = form.bias and self._parameter("bias", form.bias, here, mask)
             if scale and bias:
@@ -364,12 +431,35 @@ class _Norm:
 
         finish_row(e, out, n, self.lanes, self.dtype.size, stored)
 
-    def _row(self, index: Value, places: Sequence[Value]) -> None:
+    def _stages(self) -> list[Callable[[Value, Value, list[Value]], None]]:
+        """The statistics of a line of one span, then its results."""
         e, b = self.e, self.e.b
+        rooms = [e.local(8 * GROUP) for _ in range(2)]
+
+        def held(slot: Value) -> list[Value]:
+            return [e.offset(room, b.mul(slot, e.const(I64, 8))) for room in rooms]
+
+        def statistics(slot: Value, _: Value, places: list[Value]) -> None:
+            found = self._statistics(self._span(places[1], self.n))
+            self._tell(places[2:], *found)
+            for value, place in zip(found, held(slot), strict=True):
+                b.store(value, place, align=8)
+
+        def results(slot: Value, index: Value, places: list[Value]) -> None:
+            mean, factor = (b.load(place, typ=F64, align=8) for place in held(slot))
+            self._segments(index, places[0], places[1], mean, factor)
+
+        return [statistics, results]
+
+    def _wide(self, index: Value, places: Sequence[Value]) -> None:
         out, line, *results = places
-        first = self._first(line)
-        mean, factor = self._statistics(self._take(line, self.n, first), first)
+        mean, factor = self._statistics(self._take(line, self.n))
         self._tell(results, mean, factor)
+        self._segments(index, out, line, mean, factor)
+
+    def _segments(self, index: Value, out: Value, line: Value, mean: Value, factor: Value) -> None:
+        """The results of a line, segment by segment."""
+        e, b = self.e, self.e.b
         length, segments = e.word("segment"), e.word("segments")
         channel = b.mul(b.urem(index, e.word("groups")), segments)
         with e.loop(0, segments) as loop:
@@ -399,19 +489,12 @@ class _Norm:
         length = e.intrinsic("llvm.smin", I64, left, e.const(I64, _CHUNK))
         return b.udiv(whole, segments), b.urem(whole, segments), at, length
 
-    def _start(self, line: Value, segment: Value, at: Value) -> Value:
-        """Where the line begins that a piece is of."""
+    def _store_sums(self, index: Value, places: Sequence[Value]) -> None:
         e, b = self.e, self.e.b
-        before = b.add(b.mul(segment, e.word("segment")), at)
-        return e.offset(line, b.mul(before, e.const(I64, -self.dtype.size)))
-
-    def _sums(self, index: Value, places: Sequence[Value]) -> None:
-        e, b = self.e, self.e.b
-        _, segment, at, length = self._piece(index)
-        first = self._first(self._start(places[1], segment, at))
+        *_, length = self._piece(index)
         room = e.offset(e.pointer("sums"), b.mul(index, e.const(I64, _ENTRY)))
-        for k, total in enumerate([first, *self._take(places[1], length, first)]):
-            b.store(total, e.offset(room, 8 * k), align=8)
+        for k, value in enumerate(self._take(places[1], length)):
+            b.store(value, e.offset(room, 8 * k), align=8)
 
     def _long(self, index: Value, places: Sequence[Value]) -> None:
         e, b = self.e, self.e.b
@@ -419,13 +502,12 @@ class _Norm:
         line, segment, at, length = self._piece(index)
         count = b.mul(e.word("pieces"), e.word("segments"))
         room = e.offset(e.pointer("sums"), b.mul(b.mul(line, count), e.const(I64, _ENTRY)))
-        kinds = 2 if self.norm.centred else 1
-        with e.loop(0, count, carry=[e.const(F64, 0.0)] * kinds) as loop:
+        nothing = self._nothing()
+        with e.loop(0, count, carry=nothing) as loop:
             place = e.offset(room, b.mul(loop.index, e.const(I64, _ENTRY)))
-            parts = [b.load(e.offset(place, 8 + 8 * k), typ=F64, align=8) for k in range(kinds)]
-            loop.next(*map(self._add, loop.values, parts))
-        first = b.load(room, typ=F64, align=8)  # the line itself may be overwritten already
-        mean, factor = self._statistics(loop.values, first)
+            piece = [b.load(e.offset(place, 8 * k), typ=F64, align=8) for k in range(len(nothing))]
+            loop.next(*self._joined(loop.values, piece))
+        mean, factor = self._statistics(loop.values)
         self._tell(results, mean, factor)
         channel = b.add(b.mul(b.urem(line, e.word("groups")), e.word("segments")), segment)
         self._apply(out, source, length, at, channel, mean, factor)
