@@ -114,3 +114,20 @@ def test_agrees_with_onnxruntime() -> None:
     (wanted,) = session.run(None, dict(zip(names, (q, k, v), strict=True)))
     result = run(q, k, v, at=Attributes(flags=1))
     np.testing.assert_allclose(result, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_pages_that_a_table_names_are_read_as_one_sequence() -> None:
+    q, k, v = operands(7, 2, 4, 2, 3, 24, 16, 20)
+    table = np.array([[4, 0, 2], [1, 5, -3]], np.int32)  # -3 is page 3
+    pages = [np.zeros((6, 2, 8, x.shape[3]), np.float32) for x in (k, v)]
+    for i, row in enumerate(table):
+        for j, page in enumerate(row):
+            for whole, into in zip((k, v), pages, strict=True):
+                into[page] = whole[i, :, 8 * j : 8 * j + 8]
+    lengths = np.array([20, 24], np.int32)
+    result = Bench().run(
+        "tpaged", (2, 4, 3, 20), "f32", q, pages[0],
+        attributes=Attributes(flags=1), extras=[pages[1], table, lengths],
+    )  # fmt: skip
+    wanted = attention(q, k, v, None, lengths, causal=True)
+    np.testing.assert_allclose(result, wanted, rtol=2e-5, atol=2e-6)

@@ -1,4 +1,4 @@
-"""tattention: scores, softmax and the weighted sum of values, a few queries at a time.
+"""tattention, tpaged: scores, softmax and the weighted sum of values, a few queries at a time.
 
 *Schedule.* The keys of a head are packed once into panels, a tile's columns wide, for all queries
 and all heads that share them. Then, for as many queries as a register tile has rows: their scores
@@ -23,6 +23,7 @@ from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import I1, I32, I64, POINTER, Block, Emitter, Value, vector
 from emu.cpu.tensor.epilogue import lanes, sum_size, sum_type
+from emu.cpu.tensor.gather import along, look, pick
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
 from emu.cpu.tensor.pack import Lines, layout, pack, slack
 from emu.cpu.tensor.tile import Matrix, Tile, accumulate, most_rows, scaled
@@ -44,6 +45,30 @@ def _attention(call: Call) -> None:
         call["d"], call["q"], call["k"], call["v"], call.get("mask"), call.get("lengths"),
         scale, call.flag("causal"), call.at.count,
     )  # fmt: skip
+
+
+@schedule("tpaged")
+def _paged(call: Call) -> None:
+    """Pages are brought together in scratch memory, then read as usual."""
+    keys, values = (_gathered(call[name], call["table"]) for name in ("k", "v"))
+    scale = call.at.alpha or 1 / math.sqrt(max(call.size("e"), 1))
+    run_attention(
+        call["d"], call["q"], keys, values, None, call.get("lengths"),
+        scale, call.flag("causal"), call.at.count,
+    )  # fmt: skip
+
+
+def _gathered(pages: View, table: View) -> View:
+    """Pages (p, g, l, e) by a table (b, m) as (b, g, m * l, e), dense."""
+    (batch, count), (_, groups, tokens, width) = table.dims, pages.dims
+    size = pages.dtype.size
+    place = SCRATCH.take(batch * count * groups * tokens * width * size)
+    whole = dense(place, pages.dtype, (batch, groups, count, tokens, width))
+    picks = along(pages, table, 0)
+    look(picks)
+    if whole.count:
+        pick(whole.permuted((0, 2, 1, 3, 4)), picks)
+    return dense(place, pages.dtype, (batch, groups, count * tokens, width))
 
 
 def run_attention(

@@ -150,7 +150,7 @@ def row_kind(parameters: dict[str, Word], raw: DType, dtype: DType, *, vectors: 
 
 
 def look(picks: Picks) -> None:
-    """Record a look at every index, which blames the second operand if one is out of range."""
+    """Record a look at every index, which blames their operand if one is out of range."""
     dtype = picks.looked.dtype
     if picks.looked.count == 0:
         return
@@ -158,7 +158,8 @@ def look(picks: Picks) -> None:
     adjacent = parameters["i0"] == dtype.size
     name = f"gather look {dtype.name} {'row' if adjacent else 'element'}"
     run = kernel(name, _LOOK, lambda e: _write_look(e, dtype, adjacent))
-    run.check(Operand.SECOND, **parameters, **picks.coordinates)
+    blame = Operand(picks.looked.address.region)
+    run.check(blame, **parameters, **picks.coordinates)
 
 
 def _write_look(e: Emitter, dtype: DType, adjacent: bool) -> None:
