@@ -40,7 +40,7 @@ _FUNCTIONS = {
 }  # fmt: skip
 RECORDS_MAX, WORDS_MAX = TABLE_SIZE // 2, 1 << 23
 """Plans that a unit knows, and words they take: when there are more, it forgets all."""
-_SCRATCH_MAX = 1 << 30
+_SCRATCH_FIRST, _SCRATCH_MAX = 1 << 22, 1 << 30
 _ALL = (1 << 64) - 1
 
 
@@ -53,7 +53,6 @@ class TensorUnit:
         self._words = memoryview(self._memory).cast("Q")
         self._address = _address_of(self._memory)
         self._table = reserved(TABLE_SIZE * 2 * WORD)
-        self._scratch = reserved(mmap.PAGESIZE)
         self._records: dict[bytes, tuple[array[int], Plan]] = {}
         self._records_words = 0
         code = unit_code()
@@ -66,6 +65,7 @@ class TensorUnit:
         )
         self._put(Unit.TABLE, _address_of(self._table))
         self._put(Unit.TEAM, threads.team_address())
+        self._grow(_SCRATCH_FIRST)
         hart.state.tensor_unit = self._address
 
     def _put(self, offset: int, value: int) -> None:
@@ -133,7 +133,7 @@ class TensorUnit:
         self._records_words += size
         plan.packed.prepare()
         if plan.scratch > self._words[Unit.SCRATCH_SIZE // WORD]:
-            self._grow(plan.scratch)
+            self._grow(min(2 * plan.scratch, _SCRATCH_MAX))
 
     def _forget_records(self) -> None:
         self._table[:] = bytes(len(self._table))
@@ -142,7 +142,7 @@ class TensorUnit:
 
     def _grow(self, size: int) -> None:
         self._put(Unit.SCRATCH_SIZE, 0)
-        self._scratch = reserved(max(size, 2 * len(self._scratch)))
+        self._scratch = reserved(size)
         self._put(Unit.SCRATCH, _address_of(self._scratch))
         self._put(Unit.SCRATCH_SIZE, len(self._scratch))
 
