@@ -88,8 +88,8 @@ def test_coordinates_that_are_no_numbers_or_far_away_do_no_harm() -> None:
 
 def test_an_image_without_elements_is_refused() -> None:
     bench = Bench()
+    x, grid = np.zeros((1, 2, 0, 3), np.float32), np.zeros((1, 5, 5, 2), np.float32)
     with pytest.raises(Trap):
-        x, grid = np.zeros((1, 2, 0, 3), np.float32), np.zeros((1, 5, 5, 2), np.float32)
         bench.run("tgridsample", (1, 2, 5, 5), "f32", x, grid)
     assert (bench.tcause, bench.toperand) == (3, 1)
 

@@ -137,7 +137,8 @@ tensor(
 tensor(
     "tgridsample", WIDE, 15,
     "x: T[n, c, *s:1..3], y: U[n, *p:s, len(s)] -> d: T[n, c, *p]", T="float", U="float",
-    modes="linear nearest cubic", flags={"corners": 0}, requires={"sampled(len(s))": "at", "prod(s) > 0": "x"},
+    modes="linear nearest cubic", flags={"corners": 0},
+    requires={"sampled(len(s))": "at", "prod(s) > 0": "x"},
     means="""parts = list(grid_weight(y[i, *q], k, s) * x[i, j, *k] for k in s if
         grid_weight(y[i, *q], k, s) != 0)
     d[i, j, *q] = sum(parts)""",
