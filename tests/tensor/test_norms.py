@@ -145,6 +145,19 @@ def test_lp_norm_divides_by_the_length(data: st.DataObject) -> None:
     close(got, np.divide(y, length, out=np.zeros_like(y), where=length != 0), dtype)
 
 
+@given(st.data())
+def test_local_response_norm_agrees_with_its_definition(data: st.DataObject) -> None:
+    x, dtype = data.draw(tensors(2, 4))
+    window, beta = data.draw(st.integers(1, 6)), data.draw(st.sampled_from([0.75, 0.5]))
+    square = np.zeros(x.shape)
+    for c in range(x.shape[1]):
+        low = max(0, c - (window - 1) // 2)
+        near = x[:, low : c - (window - 1) // 2 + window].astype(np.float64)
+        square[:, c] = (near * near).sum(1)
+    (got,) = execute("tlrn", x, dtype, alpha=0.25, beta=beta, gamma=1.5, count=window)
+    close(got, x / (1.5 + 0.25 / window * square) ** beta, dtype)
+
+
 @pytest.mark.parametrize("shape", [(1, 300_000), (2, 200_000), (1, 2, 90_000)])
 def test_lines_longer_than_the_caches_are_cut_with_the_same_result(shape: tuple[int, ...]) -> None:
     x = sample("f32", shape, 3) + np.float32(100)

@@ -21,6 +21,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     gather,
     gemm,
     grid,
+    lrn,
     nonzero,
     norms,
     pad,

@@ -88,3 +88,13 @@ tensor(
     doc="Division by the length along an axis, Euclidean or (count 1) the sum of magnitudes. A "
     "line of zeros stays one.",
 )  # fmt: skip
+tensor(
+    "tlrn", ALONG, 23, "x: T[n, c, *t] -> d: T[n, c, *t]", T="float",
+    defaults={"alpha": 1e-4, "beta": 0.75, "gamma": 1.0, "count": 5}, requires={"count > 0": "at"},
+    means="""first = j - (count - 1) // 2
+    size = sum(x[i, first + h, *k] * x[i, first + h, *k] for h in count if first + h in c)
+    d[i, j, *k] = x[i, j, *k] / pow(gamma + alpha / count * size, beta)""",
+    work="20 * prod(x)", ulps=8,
+    doc="Local response normalisation over `count` channels: x / (gamma + alpha / count * sum of "
+    "squares) ** beta.",
+)  # fmt: skip
