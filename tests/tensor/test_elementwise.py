@@ -270,11 +270,40 @@ def test_fused_pairs_equal_their_parts() -> None:
     np.testing.assert_array_equal(got, np.where(x < 0, x * y[0], x))
 
 
-@pytest.mark.parametrize("shape", [(100_000,), (300, 70), (2, 5, 41, 7)])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "f64"])
+def test_costly_functions_of_elements_far_apart(dtype: str) -> None:
+    x = sample(dtype, (7, 1200), 1)
+    exact = Bench().run("ttanh", x.shape, dtype, x)
+    for cut in (np.s_[:, ::2], np.s_[::2, ::-1], np.s_[::3, 5:900:7], np.s_[:, :1]):
+        want = np.ascontiguousarray(exact[cut])
+        np.testing.assert_array_equal(Bench().run("ttanh", want.shape, dtype, x[cut]), want)
+        bench = Bench()
+        holder = bench.place(np.zeros((want.shape[0], 2 * want.shape[1]), x.dtype)[:, ::2])
+        bench.execute("ttanh", holder, bench.place(x[cut]))
+        np.testing.assert_array_equal(bench.array(holder), want)
+
+
+@given(st.data())
+def test_short_rows(data: st.DataObject) -> None:
+    rows, columns = data.draw(st.integers(8, 300)), data.draw(st.integers(2, 20))
+    outer = data.draw(st.sampled_from([(), (3,)]))
+    dtype = data.draw(st.sampled_from(["f32", "u8", "i64"]))
+    shape = (*outer, rows, columns)
+    x = sample(dtype, shape, 1)
+    y = sample(dtype, data.draw(st.sampled_from(
+        [(columns,), (rows, 1), shape, (*outer, 1, columns), (rows, columns)]
+    )), 2)  # fmt: skip
+    z = sample(dtype, (*outer, columns, rows), 3).swapaxes(-1, -2)
+    np.testing.assert_array_equal(Bench().run("tadd", shape, dtype, x, y), x + y)
+    np.testing.assert_array_equal(Bench().run("tadd", shape, dtype, z, y), z + y)
+
+
+@pytest.mark.parametrize("shape", [(100_000,), (300, 70), (2, 5, 41, 7), (2000, 3)])
 def test_parts_together_are_the_whole(shape: tuple[int, ...]) -> None:
     x = sample("f32", shape, 1)
-    turned = np.ascontiguousarray(x.T).T
-    for source in (x, turned):
+    expected = Bench().run("ttanh", shape, "f32", x)
+    stepped = np.repeat(x, 2, axis=-1)[..., ::2]
+    for source in (x, np.ascontiguousarray(x.T).T, stepped):
         out = np.zeros(shape, np.float32)
         with planning() as plan:
             run_unary("ttanh", *(
@@ -284,5 +313,4 @@ def test_parts_together_are_the_whole(shape: tuple[int, ...]) -> None:
         (step,) = plan.steps
         assert step.parallel
         run_in_parts(plan, dict(enumerate((out, source))), 3)
-        expected = Bench().run("ttanh", shape, "f32", x)
         np.testing.assert_array_equal(out, expected)

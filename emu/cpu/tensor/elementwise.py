@@ -5,17 +5,19 @@ where every operand allows it. What remains is an inner row and an outer walk. I
 adjacent in the destination and each source's row is adjacent too (class `v`) or one element
 (class `s`), it is computed by whole vectors (`elementwise_rows`). A source that is adjacent along
 another dimension instead (class `t`: a transposed matrix) is taken by tiles (`elementwise_tiles`).
-Any other row (`g`) goes element by element.
+Rows too short for vectors, and rows of any other stride, are computed in chunks
+(`elementwise_chunks`), or, if that costs little, element by element (class `g`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import I8, I16, I32, I64, View
+from emu.cpu.tensor.elementwise_chunks import write_short_rows, write_strided
 from emu.cpu.tensor.elementwise_rows import BLOCK, write_rows
 from emu.cpu.tensor.elementwise_tiles import write_tiles
 from emu.cpu.tensor.expr import Expr, arg
@@ -23,10 +25,13 @@ from emu.cpu.tensor.formula import Formula
 from emu.cpu.tensor.kernels import Word, kernel
 from emu.cpu.tensor.semantics import BINARY, UNARY, WHERE
 
+Writer = Callable[..., None]
 _STREAMED = 16 << 20
 """Bytes from which on a destination is written past the caches: most of it would not stay."""
 _LONG_ROW = 4096
 _MANY_ROWS = 64
+_MANY_SHORT = 8
+"""Fewer short rows, or fewer elements across, are not worth a chunk or a tile."""
 RAW = {1: I8, 2: I16, 4: I32, 8: I64}
 """The type, by size, as which elements are moved that nobody looks at."""
 
@@ -75,20 +80,14 @@ def run_expression(
         operands.append(stretched)
     dims, strides = schedule(operands)
     formula = Formula(name, expr, destination.dtype, tuple(v.dtype for v in sources))
-    layout, cross = _layout(operands, strides)
-    write = write_rows
-    if cross:
-        dims.insert(1, dims.pop(cross))
-        for steps in strides:
-            steps.insert(1, steps.pop(cross))
-        write = write_tiles
+    layout, write = _choice(formula, operands, dims, strides)
     streamed = layout != "g" and destination.bytes >= _STREAMED and dims[0] >= _LONG_ROW
     words: dict[str, Word] = {}
     for k, (view, steps) in enumerate(zip(operands, strides, strict=True)):
         words |= {f"p{k}": view.address, f"i{k}": steps[0], f"s{k}": steps[1:]}
     rows = math.prod(dims[1:])
     run = kernel(
-        f"{formula.types} {layout}{' streamed' if streamed else ''}",
+        f"{formula.types} {write.__name__} {layout}{' streamed' if streamed else ''}",
         BLOCK,
         lambda e: write(e, formula, layout, streamed=streamed),
         parallel=True,
@@ -142,19 +141,51 @@ def schedule(views: Sequence[View]) -> tuple[list[int], list[list[int]]]:
     return dims, strides
 
 
-def _layout(views: Sequence[View], strides: Sequence[Sequence[int]]) -> tuple[str, int]:
-    """The classes of the sources' rows, and the dimension along which those of class `t` are
-    adjacent, or 0; class 'g' where vectors do not apply."""
-    if strides[0][0] != views[0].dtype.size:
-        return "g", 0
-    classes, cross = "", 0
-    for view, steps in zip(views[1:], strides[1:], strict=True):
-        size = view.dtype.size
-        if steps[0] in (0, size):
-            classes += "v" if steps[0] else "s"
-            continue
-        found = next((d for d, s in enumerate(steps) if d and s == size), 0)
-        if not found or cross not in (0, found):
-            return "g", 0
-        classes, cross = classes + "t", found
-    return classes, cross
+def _choice(
+    formula: Formula, views: Sequence[View], dims: list[int], strides: Sequence[list[int]]
+) -> tuple[str, Writer]:
+    """The classes of the operands, and what writes a kernel for these. A dimension that is to be
+    the cross dimension of tiles is moved in front of the other outer ones."""
+    sizes = [view.dtype.size for view in views]
+    lines = [
+        {size: "v", 0: "s"}.get(steps[0], "g") for steps, size in zip(strides, sizes, strict=True)
+    ]
+    if lines[0] == "v":
+        if len(dims) > 1 and dims[0] < formula.lanes and dims[1] >= _MANY_SHORT:
+            short = [_short(s, dims[0], size) for s, size in zip(strides, sizes, strict=True)]
+            if short[0] == "v":
+                return "".join(short), write_short_rows
+        if "g" not in lines:
+            return "".join(lines[1:]), write_rows
+        if cross := _cross(lines, dims, strides, sizes):
+            for order in (dims, *strides):
+                order.insert(1, order.pop(cross))
+            return "".join(lines[1:]).replace("g", "t"), write_tiles
+    if formula.cheap:
+        return "g", write_rows
+    return "".join("v" if line == "v" else "x" for line in lines), write_strided
+
+
+def _short(steps: Sequence[int], columns: int, size: int) -> str:
+    """The class of an operand in chunks of short rows (`elementwise_chunks`)."""
+    if steps[:2] == [size, columns * size]:
+        return "v"
+    if not steps[1]:
+        return "p"
+    return {size: "r", 0: "b"}.get(steps[0], "x")
+
+
+def _cross(
+    lines: Sequence[str],
+    dims: Sequence[int],
+    strides: Sequence[Sequence[int]],
+    sizes: Sequence[int],
+) -> int:
+    """The outer dimension along which all sources of class `g` are adjacent, if it is not too
+    short for tiles; else 0."""
+    for d in range(1, len(dims)):
+        across = (line != "g" or steps[d] == size
+                  for line, steps, size in zip(lines, strides, sizes, strict=True))  # fmt: skip
+        if all(across):
+            return d if dims[d] >= _MANY_SHORT else 0
+    return 0

@@ -36,17 +36,22 @@ def write_rows(e: Emitter, formula: Formula, layout: str, *, streamed: bool = Fa
     lanes = 1 if layout == "g" else formula.lanes
     operands = range(len(formula.sources) + 1)
     rows = _Rows(e, formula, layout, lanes)
-    whole = e.word("n")
-    by_rows = e.b.icmp_signed("!=", e.word("by_rows"), e.const(I64, 0))
-    first, last = share(e, whole, _SHARE)
-    first = e.b.select(by_rows, e.const(I64, 0), first)
-    last = e.b.select(by_rows, whole, last)
-    begin, end = share(e, e.word("rows"), 1)
-    begin = e.b.select(by_rows, begin, e.const(I64, 0))
-    end = e.b.select(by_rows, end, e.word("rows"))
+    begin, end, first, last = bounds(e)
     with walk(e, begin, end, len(operands)) as (row, _):
         at = [e.offset(p, e.b.mul(first, rows.steps[k])) for k, p in enumerate(row)]
         rows.emit(at, e.b.sub(last, first), streamed)
+
+
+def bounds(e: Emitter) -> tuple[Value, Value, Value, Value]:
+    """This part's rows, and its columns of them: either all rows or all columns."""
+    whole, rows, zero = e.word("n"), e.word("rows"), e.const(I64, 0)
+    by_rows = e.b.icmp_signed("!=", e.word("by_rows"), zero)
+    first, last = share(e, whole, _SHARE)
+    begin, end = share(e, rows, 1)
+    return (
+        e.b.select(by_rows, begin, zero), e.b.select(by_rows, end, rows),
+        e.b.select(by_rows, zero, first), e.b.select(by_rows, whole, last),
+    )  # fmt: skip
 
 
 def share(e: Emitter, count: Value, unit: int) -> tuple[Value, Value]:
