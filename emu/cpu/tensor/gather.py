@@ -23,10 +23,19 @@ from dataclasses import dataclass
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import RAW
-from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, lanes_of, like, target, vector
+from emu.cpu.tensor.emit import I1, I32, I64, Block, Emitter, Value, lanes_of, like, target, vector
 from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.kernels import Word, kernel
-from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, shares, whole, words
+from emu.cpu.tensor.rows import (
+    copy_row,
+    elements_at,
+    layout,
+    rows,
+    set_bits,
+    shares,
+    whole,
+    words,
+)
 from emu.cpu.tensor.vectors import storage
 
 COORDINATES = "k extents:8 steps:8 next"
@@ -164,26 +173,33 @@ def look(picks: Picks) -> None:
 
 def _write_look(e: Emitter, dtype: DType, adjacent: bool) -> None:
     """Coordinate after coordinate, all indices of each."""
-    b, share = e.b, whole(e)
+    b, share, size = e.b, whole(e), e.word("i0")
     lanes = target()[0] // 8 if adjacent else 1
-    type_ = vector(I64, lanes)
+    full = b.and_(share.end, e.const(I64, -lanes))
+    rest = b.sub(share.end, full)
+    tail = e.mask_below(rest, lanes)
+    none = e.const(vector(I1, lanes), 0)
     with e.loop(0, e.word("k")) as axis:
         extent = e.splat(e.word("extents", axis.index), lanes)
         twice = b.add(extent, extent)
         shift = b.mul(axis.index, e.word("next"))
+
+        def outside(start: Value, at: Value, mask: Value | None) -> Value:
+            """Lanes with an index that is not from -extent to extent - 1; those that are masked
+            hold 0, which is one if any is."""
+            index = _index(e, e.offset(start, b.mul(at, size)), dtype, lanes, mask)
+            return b.icmp_unsigned(">=", b.add(index, extent), twice)
+
         with rows(e, 1, share) as (line,):
             start = e.offset(line, shift)
-            with e.loop(0, share.end, lanes, [e.const(I64, 0)]) as at:
-                mask = e.mask_below(b.sub(share.end, at.index), lanes) if lanes > 1 else None
-                place = e.offset(start, b.mul(at.index, e.word("i0")))
-                index = _index(e, place, dtype, lanes, mask)
-                # from -extent up to extent - 1; masked lanes hold 0, so they fit if any index does
-                outside = b.icmp_unsigned(">=", b.add(index, extent), twice)
-                bad = b.zext(outside, type_)
-                if lanes > 1:
-                    bad = e.intrinsic(f"llvm.vector.reduce.or.v{lanes}i64", I64, bad, suffix=False)
-                at.next(b.or_(at.values[0], bad))
-            e.fail_if(b.icmp_unsigned("!=", at.values[0], e.const(I64, 0)))
+            with e.loop(0, full, lanes, [none]) as at:
+                at.next(b.or_(at.values[0], outside(start, at.index, None)))
+            bad = at.values[0]
+            if lanes > 1:
+                with e.branch(b.icmp_signed(">", rest, e.const(I64, 0)), [bad]) as end:
+                    end.next(b.or_(bad, outside(start, full, tail)))
+                bad = end.values[0]
+            e.fail_if(b.icmp_unsigned("!=", set_bits(e, bad), e.const(I64, 0)))
 
 
 def _index(e: Emitter, place: Value, dtype: DType, lanes: int, mask: Value | None = None) -> Value:

@@ -10,8 +10,7 @@ from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I1, I64, Block, Emitter, Value, target, vector
 from emu.cpu.tensor.kernels import kernel
-from emu.cpu.tensor.rows import rows_with_index, whole, words
-from emu.cpu.tensor.sort import set_bits
+from emu.cpu.tensor.rows import rows_with_index, set_bits, whole, words
 from emu.cpu.tensor.vectors import storage, widen
 
 _BLOCK = Block(f"{words(1)} to total axes along each room")

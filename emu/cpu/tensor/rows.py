@@ -16,11 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llvmlite import ir
+
 from emu.cpu.tensor.axes import share, visit
 from emu.cpu.tensor.descriptor import F64 as DOUBLE
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import RAW, schedule
-from emu.cpu.tensor.emit import F64, I64, Emitter, Type, Value, target, vector
+from emu.cpu.tensor.emit import F64, I64, Emitter, Type, Value, lanes_of, target, vector
 from emu.cpu.tensor.kernels import Word
 from emu.cpu.tensor.vectors import convert, narrow, storage
 
@@ -157,3 +159,12 @@ def constant(e: Emitter, word: str, dtype: DType) -> Value:
     """A number among the parameters as the bits of an element, converted as `tcopy` does."""
     value = convert(e, e.number(word, F64), DOUBLE, dtype.compute)
     return e.b.bitcast(narrow(e, value, dtype), storage(RAW[dtype.size]))
+
+
+def set_bits(e: Emitter, mask: Value) -> Value:
+    """The lanes of a mask as the bits of an i64."""
+    lanes = lanes_of(mask.type)
+    if lanes == 1:
+        return e.b.zext(mask, I64)
+    bits = e.b.bitcast(mask, ir.IntType(lanes))
+    return bits if lanes == 64 else e.b.zext(bits, I64)

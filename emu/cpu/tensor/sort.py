@@ -199,12 +199,3 @@ class Records:
                 there.next(to, source)
             level.next(*there.values)
         return level.values[0]
-
-
-def set_bits(e: Emitter, mask: Value) -> Value:
-    """The lanes of a mask as the bits of an i64."""
-    lanes = lanes_of(mask.type)
-    if lanes == 1:
-        return e.b.zext(mask, I64)
-    bits = e.b.bitcast(mask, ir.IntType(lanes))
-    return bits if lanes == 64 else e.b.zext(bits, I64)

@@ -18,8 +18,8 @@ from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import RAW
 from emu.cpu.tensor.emit import I1, I64, Block, Emitter, Value, target, vector
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
-from emu.cpu.tensor.rows import elements_at, layout, rows, shares, words
-from emu.cpu.tensor.sort import SLACK, Records, set_bits
+from emu.cpu.tensor.rows import elements_at, layout, rows, set_bits, shares, words
+from emu.cpu.tensor.sort import SLACK, Records
 from emu.cpu.tensor.vectors import storage
 
 _BLOCK = Block(f"{words(3)} extent k step0 step1 step2 room capacity spare copy private lines flip")
