@@ -58,6 +58,8 @@ _COLLISION, _WAYS = 4096, 9
 """Bytes apart at which lines share their place in a first-level cache, and how many find room."""
 _FEW_TILES = 5
 """Tiles of rows up to which packing the right operand does not pay."""
+_WIDEST = 16
+"""Vectors across a tile at most."""
 _LATENCY = 8
 """Multiplications under way at a time."""
 _BAND = 1024
@@ -118,7 +120,7 @@ def _shape(dtype: DType, m: int, n: int) -> tuple[int, int]:
     """Height and vectors of the tile that covers m by n best."""
     across = -(-n // lanes(dtype))
     best = (math.inf, 1, 1)
-    for most in range(1, min(across, target()[1] // 2) + 1):
+    for most in range(1, min(across, target()[1] - 2, _WIDEST) + 1):
         columns = _cut(across, most)
         rows = _cut(m, most_rows(max(columns)))
         cost = sum(i * j * _cost(h, v) for h, i in rows.items() for v, j in columns.items())
