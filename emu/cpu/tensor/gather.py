@@ -27,7 +27,7 @@ from emu.cpu.tensor.emit import I1, I32, I64, Block, Emitter, Value, lanes_of, l
 from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.kernels import Word, kernel
 from emu.cpu.tensor.rows import (
-    copy_row,
+    RowCopy,
     elements_at,
     layout,
     rows,
@@ -242,10 +242,11 @@ class Locator:
 def _write(e: Emitter, raw: DType, dtype: DType, kind: str) -> None:
     b, element, share = e.b, storage(raw), shares(e)
     steps, locator = [e.word(w) for w in ("i0", "i1", "i2")], Locator(e, dtype)
+    copy = RowCopy(e, share.begin, share.end, element)
     with rows(e, 3, share) as (to, back, pick):
         if kind == "row":
             source = e.offset(back, locator.one(pick))
-            copy_row(e, to, source, share.begin, share.end, element)
+            copy(to, source)
             return
         done = share.begin
         if kind == "lanes":

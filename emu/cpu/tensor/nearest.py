@@ -14,7 +14,7 @@ from emu.cpu.tensor.elementwise import RAW
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, Word, kernel
 from emu.cpu.tensor.repeat import FACTORS, Spread, factor_of, run_repeat
-from emu.cpu.tensor.rows import Share, constant, copy_row, shares
+from emu.cpu.tensor.rows import RowCopy, Share, constant, shares
 from emu.cpu.tensor.tables import (
     OUTSIDE,
     WORDS,
@@ -127,6 +127,7 @@ def _write_table(e: Emitter, rounding: str, crops: bool) -> None:
 def _write(e: Emitter, dtype: DType, kind: str, crops: bool) -> None:
     b, share, raw = e.b, shares(e, 64), storage(RAW[dtype.size])
     filler = constant(e, "value", dtype) if crops else None
+    copy = RowCopy(e, share.begin, share.end, raw)
     spread = None
     if kind.startswith("repeat"):  # shares begin at multiples of 64
         wide = e.const(I64, int(kind[-1]))
@@ -135,7 +136,7 @@ def _write(e: Emitter, dtype: DType, kind: str, crops: bool) -> None:
 
     def fresh(row: Row) -> None:
         if kind == "copy":
-            copy_row(e, row.to, row.back, share.begin, share.end, raw)
+            copy(row.to, row.back)
         elif spread is not None:
             spread.row(row.to, row.back, e.const(I64, 1), e.const(I64, 0))
         else:
@@ -155,7 +156,7 @@ def _write(e: Emitter, dtype: DType, kind: str, crops: bool) -> None:
             with b.if_else(row.again) as (then, otherwise):
                 with then:
                     before = e.offset(row.to, b.neg(row.stride))
-                    copy_row(e, row.to, before, share.begin, share.end, raw)
+                    copy(row.to, before)
                 with otherwise:
                     fresh(row)
 

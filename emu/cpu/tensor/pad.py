@@ -16,7 +16,7 @@ from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.elementwise import RAW
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, Word, kernel
-from emu.cpu.tensor.rows import constant, copy_row, fill_row, shares
+from emu.cpu.tensor.rows import RowCopy, constant, fill_row, shares
 from emu.cpu.tensor.tables import (
     NONE,
     OUTSIDE,
@@ -143,6 +143,7 @@ def _write(e: Emitter, dtype: DType, what: str, adjacent: bool) -> None:
         for w in ("low", "high")
     )  # fmt: skip
     shift, table = e.word("shift"), e.offset(e.pointer("base"), e.word("column_table"))
+    copy = RowCopy(e, low, high, raw)
     filler = None
     if what.startswith("filler"):
         filler = e.load(e.pointer("filler"), raw)
@@ -164,7 +165,7 @@ def _write(e: Emitter, dtype: DType, what: str, adjacent: bool) -> None:
         edges(row, share.begin, low)
         back = e.offset(row.back, shift)
         if adjacent:
-            copy_row(e, row.to, back, low, high, raw)
+            copy(row.to, back)
         else:
             with e.loop(low, high) as at:
                 value = e.load(e.offset(back, b.mul(at.index, steps[1])), raw)

@@ -17,8 +17,8 @@ from emu.cpu.tensor.faults import Operand
 from emu.cpu.tensor.gather import Picks, pick
 from emu.cpu.tensor.kernels import SCRATCH, kernel
 from emu.cpu.tensor.rows import (
+    RowCopy,
     constant,
-    copy_row,
     elements_at,
     fill_row,
     layout,
@@ -154,7 +154,7 @@ def _write_triangle(e: Emitter, raw: DType, kind: str, lower: bool) -> None:
             edge = e.intrinsic("llvm.smax", I64, edge, share.begin)
             edge = e.intrinsic("llvm.smin", I64, edge, share.end)
             left, right = (share.begin, edge), (edge, share.end)
-            copy_row(e, to, back, *(left if lower else right), element)
+            RowCopy(e, *(left if lower else right), element)(to, back)
             fill_row(e, to, zero, *(right if lower else left))
             return
         with e.loop(share.begin, share.end) as at:

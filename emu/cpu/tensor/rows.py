@@ -122,23 +122,32 @@ def elements_at(
     return [e.offset(p, e.b.mul(index, s)) for p, s in zip(row, steps, strict=True)]
 
 
-def copy_row(e: Emitter, to: Value, back: Value, begin: Value, end: Value, element: Type) -> None:
-    """Elements begin..end of a row that is adjacent in both operands, by vectors."""
-    size = int(element.width) // 8
-    lanes = target()[0] // size
-    shift, b = e.const(I64, size), e.b
-    type_ = vector(element, lanes)
-    full = b.add(begin, b.and_(b.sub(end, begin), e.const(I64, -lanes)))
+class RowCopy:
+    """Copies elements begin..end of rows that are adjacent in both operands, by vectors. Where the
+    range is the same in all rows, so is the mask of the last vector: made before the loop."""
 
-    def move(at: Value, mask: Value | None) -> None:
-        offset = b.mul(at, shift)
-        e.store(e.load(e.offset(back, offset), type_, mask), e.offset(to, offset), mask)
+    def __init__(self, e: Emitter, begin: Value, end: Value, element: Type) -> None:
+        self.e, self.begin = e, begin
+        self.size = int(element.width) // 8
+        self.lanes = target()[0] // self.size
+        self.type = vector(element, self.lanes)
+        whole = e.b.and_(e.b.sub(end, begin), e.const(I64, -self.lanes))
+        self.full = e.b.add(begin, whole)
+        rest = e.b.sub(end, self.full)
+        self.some, self.mask = (
+            e.b.icmp_signed(">", rest, e.const(I64, 0)), e.mask_below(rest, self.lanes)
+        )  # fmt: skip
 
-    with e.loop(begin, full, lanes) as loop:
-        move(loop.index, None)
-    rest = b.sub(end, full)
-    with b.if_then(b.icmp_signed(">", rest, e.const(I64, 0))):
-        move(full, e.mask_below(rest, lanes))
+    def __call__(self, to: Value, back: Value) -> None:
+        """The row at `back` to the row at `to`."""
+        with self.e.loop(self.begin, self.full, self.lanes) as loop:
+            self._move(to, back, loop.index, None)
+        with self.e.b.if_then(self.some):
+            self._move(to, back, self.full, self.mask)
+
+    def _move(self, to: Value, back: Value, at: Value, mask: Value | None) -> None:
+        e, offset = self.e, self.e.b.mul(at, self.e.const(I64, self.size))
+        e.store(e.load(e.offset(back, offset), self.type, mask), e.offset(to, offset), mask)
 
 
 def fill_row(e: Emitter, to: Value, value: Value, begin: Value, end: Value) -> None:

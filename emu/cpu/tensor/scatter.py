@@ -24,7 +24,7 @@ from emu.cpu.tensor.gather import (
     row_kind,
 )
 from emu.cpu.tensor.kernels import kernel
-from emu.cpu.tensor.rows import copy_row, elements_at, layout, rows, shares, whole, words
+from emu.cpu.tensor.rows import RowCopy, elements_at, layout, rows, shares, whole, words
 from emu.cpu.tensor.vectors import Arithmetic, narrow, storage, widen
 
 _COPY = Block(words(2))
@@ -100,9 +100,10 @@ def _copy(destination: View, source: View) -> None:
         with e.b.if_then(e.b.icmp_unsigned("==", e.word("p0"), e.word("p1"))):
             e.b.ret(e.const(I64, 0))
         share, step = shares(e, 64), e.word("i0")
+        copy = RowCopy(e, share.begin, share.end, storage(raw))
         with rows(e, 2, share) as (to, back):
             if adjacent:
-                copy_row(e, to, back, share.begin, share.end, storage(raw))
+                copy(to, back)
                 return
             with e.loop(share.begin, share.end) as at:
                 place, origin = elements_at(e, (to, back), at.index, [step, step])
@@ -115,11 +116,12 @@ def _copy(destination: View, source: View) -> None:
 def _write(e: Emitter, dtype: DType, index: DType, kind: str, reduction: str) -> None:
     b, share = e.b, whole(e)
     steps, locator = [e.word(w) for w in ("i0", "i1", "i2")], Locator(e, index)
+    copy = RowCopy(e, share.begin, share.end, storage(RAW[dtype.size]))
     with rows(e, 3, share) as (source, to, pick):
         if kind == "row":
             line = e.offset(to, locator.one(pick))
             if reduction == "none":
-                copy_row(e, line, source, share.begin, share.end, storage(dtype))
+                copy(line, source)
                 return
             lanes = target()[0] // dtype.compute.size
             with e.loop(0, share.end, lanes) as at:
