@@ -39,6 +39,26 @@ def ints(*values: int) -> NDArray[np.int64]:
     return np.array(values, np.int64)
 
 
+def resized(mode: str, how: str) -> Case:
+    """Twice as high, and three quarters as wide."""
+    scales = np.array([1, 1, 2, 0.75], np.float32)
+    attributes = {"mode": mode, "coordinate_transformation_mode": how}
+    x = floats(1, 2, 5, 8)
+    return model_of([node("Resize", "x", "", "s", **attributes)], x.shape, {"s": scales}), x
+
+
+def layered(kind: str, **attributes: object) -> Case:
+    """A recurrent layer, its state after the last step left out."""
+    gates, hidden, directions = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 5, 1 + len(attributes)
+    weights = {
+        "w": floats(directions, gates * hidden, 4), "r": floats(directions, gates * hidden, hidden),
+        "b": floats(directions, 2 * gates * hidden),
+    }  # fmt: skip
+    x = floats(6, 2, 4)
+    made = node(kind, "x", *weights, hidden_size=hidden, **attributes)
+    return model_of([made], x.shape, weights), x
+
+
 POSITIVE = np.abs(floats(3, 7)) + 0.1
 IMAGE = floats(2, 6, 9, 11)
 
@@ -177,6 +197,48 @@ CASES: dict[str, Case] = {
     "Atanh": (model_of([node("Atanh", "x")], ["n", 7]), np.tanh(floats(3, 7))),
     "Acosh": (model_of([node("Acosh", "x")], ["n", 7]), POSITIVE + 1),
     "Mish": with_weights("Mish", floats(3, 7), opset=18),
+    "ConvTranspose": with_weights(
+        "ConvTranspose",
+        IMAGE,
+        w=floats(6, 4, 3, 3),
+        b=floats(4),
+        strides=[2, 2],
+        pads=[1, 1, 1, 1],
+        output_padding=[1, 0],
+    ),
+    "ConvTranspose, grouped": with_weights("ConvTranspose", IMAGE, w=floats(6, 2, 2, 2), group=3),
+    "ConvTranspose with SAME_UPPER": with_weights(
+        "ConvTranspose", IMAGE, w=floats(6, 4, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER"
+    ),
+    "LpPool": with_weights("LpPool", IMAGE, kernel_shape=[2, 2], p=2),
+    **{
+        f"Resize, {mode} by {how}": resized(mode, how)
+        for mode in ("nearest", "linear", "cubic")
+        for how in ("half_pixel", "align_corners", "asymmetric")
+    },
+    "Resize to sizes": (
+        model_of([node("Resize", "x", "", "", "s")], IMAGE.shape, {"s": ints(2, 6, 13, 5)}),
+        IMAGE,
+    ),
+    **{kind: layered(kind) for kind in ("LSTM", "GRU", "RNN")},
+    "LSTM, both directions": layered("LSTM", direction="bidirectional"),
+    "Quantized and back": (
+        model_of(
+            [
+                helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+                node("DequantizeLinear", "q", "s", "z"),
+            ],
+            [3, 7],
+            {"s": floats(7) ** 2 + 0.1, "z": np.arange(7, dtype=np.uint8)},
+        ),
+        floats(3, 7),
+    ),
+    "Selu": unary("Selu"),
+    "Celu": unary("Celu", alpha=0.7),
+    "ThresholdedRelu": unary("ThresholdedRelu", alpha=0.5),
+    "Shrink": unary("Shrink", bias=0.1, lambd=0.4),
+    "Mod": with_weights("Mod", floats(3, 7), b=floats(7), fmod=1),
+    "Mean": with_weights("Mean", floats(3, 7), b=floats(7), c=floats(3, 1)),
     "Pad by reflection": with_weights(
         "Pad", floats(4, 5), opset=18, pads=ints(1, 2, 0, 3), mode="reflect"
     ),
