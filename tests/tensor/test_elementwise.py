@@ -314,3 +314,10 @@ def test_parts_together_are_the_whole(shape: tuple[int, ...]) -> None:
         assert step.parallel
         run_in_parts(plan, dict(enumerate((out, source))), 3)
         np.testing.assert_array_equal(out, expected)
+
+
+def test_bounds_of_clipped_bytes_are_unsigned() -> None:
+    x = np.array([0, 3, 127, 128, 250, 255], np.uint8)
+    clipped = Bench().run("tclip", x.shape, "u8", x, attributes=Attributes(alpha=2, beta=math.inf))
+    np.testing.assert_array_equal(clipped, np.maximum(x, 2))
+    np.testing.assert_array_equal(Bench().run("tclip", x.shape, "u8", x), x)

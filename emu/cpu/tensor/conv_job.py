@@ -15,7 +15,7 @@ from emu.cpu.tensor.elementwise import run_copy
 from emu.cpu.tensor.emit import Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, Word
 from emu.cpu.tensor.semantics import UNARY
-from emu.cpu.tensor.vectors import Arithmetic
+from emu.cpu.tensor.vectors import Arithmetic, parameters
 
 FUSED = ("trelu", "tleakyrelu", "tclip", "thardswish", "thardsigmoid")
 """Activations that take few operations: done on registers. Others are a pass of their own."""
@@ -78,7 +78,7 @@ class Job:
         expr, dtype = UNARY[self.fused].expr, self.y.dtype.compute
 
         def act(e: Emitter, value: Value) -> Value:
-            params = [e.number(name, value.type) for name in ("alpha", "beta")]
+            params = parameters(e, dtype, value.type, ("alpha", "beta"))
             return Arithmetic(e, dtype).lower(expr, [value], params)
 
         return act

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I16, Emitter, Type, Value, bits_of, lanes_of, like, target, vector
 from emu.cpu.tensor.semantics import ACTIVATIONS, UNARY
-from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
+from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, parameters, storage, widen
 
 EPILOGUE_WORDS = "alpha beta"
 """Parameters that the block of a kernel with an activation must have."""
@@ -91,7 +91,7 @@ class Epilogue:
             sums = e.b.trunc(sums, like(sums.type, storage(self.dtype)))
         mnemonic = ACTIVATIONS[self.activation]
         if mnemonic is not None:
-            params = [e.number(word, sums.type) for word in EPILOGUE_WORDS.split()]
+            params = parameters(e, self.dtype, sums.type, EPILOGUE_WORDS.split())
             sums = Arithmetic(e, self.dtype).lower(UNARY[mnemonic].expr, [sums], params)
         return narrow(e, sums, self.dtype)
 

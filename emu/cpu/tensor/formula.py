@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import Emitter, Type, Value, bits_of, target, vector
 from emu.cpu.tensor.expr import Expr, operations
-from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, storage, widen
+from emu.cpu.tensor.vectors import Arithmetic, compute, convert, narrow, parameters, storage, widen
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Formula:
         """The words alpha and beta as the arithmetic wants them."""
         if self.dtype.kind == "bool":
             return []
-        return [e.number(name, vector(compute(self.dtype), lanes)) for name in ("alpha", "beta")]
+        return parameters(e, self.dtype, vector(compute(self.dtype), lanes), ("alpha", "beta"))
 
     def value(self, e: Emitter, held: Sequence[Value], params: Sequence[Value]) -> Value:
         """The elements to be stored, from the elements that were loaded."""

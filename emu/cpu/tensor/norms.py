@@ -320,7 +320,8 @@ class _Norm:
         if not self.norm.centred:
             add = self._square if self.norm.power == 2 else self._magnitude
             return [count, *self._sums(line, n, e.const(self.held, 0.0), [add])]
-        first = widen(e, e.load(line, storage(self.dtype)), self.dtype)
+        some = b.icmp_signed(">", n, e.const(I64, 0))  # of no elements none may be read
+        first = widen(e, e.load(line, storage(self.dtype), some), self.dtype)
         total, square = self._sums(line, n, first, [self._add, self._square])
         shift = b.fdiv(total, count)
         mean, lost = b.fadd(self._widened(first), shift), b.fmul(total, shift)

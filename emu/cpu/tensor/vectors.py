@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor import functions
 from emu.cpu.tensor.descriptor import BF16, BOOL, DType
+from emu.cpu.tensor.descriptor import F64 as DOUBLE
 from emu.cpu.tensor.emit import (
     F32,
     F64,
@@ -26,6 +27,7 @@ from emu.cpu.tensor.emit import (
     bits_of,
     element_of,
     is_float,
+    lanes_of,
     like,
 )  # fmt: skip
 from emu.cpu.tensor.expr import OPS, Expr
@@ -325,6 +327,13 @@ class Arithmetic:
 
     def op_cos(self, x: Value) -> Value:
         return functions.sine(self.e, x, 1)
+
+
+def parameters(e: Emitter, dtype: DType, type_: Type, words: Sequence[str]) -> list[Value]:
+    """Words that hold f64 numbers, such as alpha and beta, in every lane of `type_`, the form of
+    arithmetic of `dtype`: integers saturate at the limits of their type, signed or not."""
+    scalars = [convert(e, e.number(word, F64), DOUBLE, dtype.compute) for word in words]
+    return [e.splat(scalar, lanes_of(type_)) for scalar in scalars]
 
 
 def activate(e: Emitter, dtype: DType, code: int, x: Value, params: Sequence[Value] = ()) -> Value:

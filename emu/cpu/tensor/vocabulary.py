@@ -135,7 +135,7 @@ _OF_BOOLS = {"add": "or", "mul": "and", "max": "or", "min": "and"}
 def _whole(at: Scope, value: Number) -> Number:
     """Rounded to the nearest integer, ties to even, where the result has integers."""
     if at[RESULT].kind == "int" and math.isfinite(value):
-        return round(value)
+        return float(round(value))
     return value
 
 
