@@ -15,17 +15,12 @@ second. Every element is summed in the same order whatever the blocks of rows an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.call import Call, schedule
-from emu.cpu.tensor.descriptor import DType, View, dense
-from emu.cpu.tensor.elementwise import run_copy
+from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import target
-from emu.cpu.tensor.epilogue import Epilogue, bias_layout, sum_size
-from emu.cpu.tensor.epilogue import lanes as lanes
+from emu.cpu.tensor.epilogue import Epilogue, bias_layout, lanes, sum_size
 from emu.cpu.tensor.gemm_code import WORDS, Form, Writer
 from emu.cpu.tensor.gemv import as_dots, run_dots
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Word, kernel
@@ -81,36 +76,13 @@ def run_matmul(
 
     Batch dimensions and the bias broadcast to the destination's by NumPy's rule.
     """
-    _run(broadcast(destination, left, right, bias), attributes, accumulate=False)
-
-
-def multiply(c: View, a: View, b: View, accumulate: bool) -> None:
-    """c (+)= a @ b for matrices; operands may be narrower than c, with the same type of sums."""
-    _run(Product(c, a, b, None), PLAIN, accumulate)
-
-
-@contextmanager
-def accumulator(destination: View) -> Iterator[View]:
-    """Where products are summed: the destination, or scratch in the type of arithmetic with
-    adjacent rows, which is copied to the destination at the end."""
-    wide, sums = destination.dtype.compute, destination
-    if destination.dtype is not wide or destination.strides[-1] != wide.size:
-        sums = dense(SCRATCH.take(destination.count * wide.size), wide, destination.dims)
-    yield sums
-    if sums is not destination:
-        run_copy(destination, sums)
-
-
-def _run(p: Product, attributes: Attributes, accumulate: bool) -> None:
-    p = simplified(p)
-    dots = None if accumulate else as_dots(p)
+    p = simplified(broadcast(destination, left, right, bias))
+    dots = as_dots(p)
     if dots is not None:
-        return run_dots(dots, attributes)
+        run_dots(dots, attributes)
+        return
     form = _form(p, attributes.activation)
-    if accumulate and not (form.direct and form.blocked):  # what c holds is a bias
-        return _run(replace(p, bias=p.c), attributes, accumulate=False)
     words = _words(p, form)
-    words["accumulate"] = int(accumulate)
     words |= {"alpha": float(attributes.alpha), "beta": float(attributes.beta)}
     run = kernel(form.name, WORDS, lambda e: Writer(e, form).write(), parallel=True, lean=True)
     run(**words)

@@ -29,7 +29,7 @@ from emu.cpu.tensor.tile import Matrix, Tile, accumulate, finish, scaled
 
 WORDS = Block(
     f"{OPERAND_WORDS} sums left right row_tiles tall col_tiles wide"
-    " block_rows block_cols band depth accumulate left_part right_part sums_part sums_row"
+    " block_rows block_cols band depth left_part right_part sums_part sums_row"
 )
 
 
@@ -247,10 +247,7 @@ class Writer:
         """All tiles of one block."""
         e, b = self.e, self.b
         corner = self.row(rows[0]), self.column(columns[0])
-        first = b.and_(
-            b.icmp_signed("==", inner, e.const(I64, 0)),
-            b.icmp_signed("==", e.word("accumulate"), e.const(I64, 0)),
-        )
+        first = b.icmp_signed("==", inner, e.const(I64, 0))
         last = b.icmp_signed(">=", b.add(inner, steps), e.word("k"))
         ends = (b.zext(first, I64), b.zext(last, I64))
         with e.loop(*rows) as i, e.loop(*columns) as j:  # the result is written along its rows
