@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from emu.cpu.tensor.conv_job import Job, adjacent, lines_of
-from emu.cpu.tensor.conv_words import ZERO_MARGIN, Activation, Words, lanes
+from emu.cpu.tensor.conv_job import Job, adjacent
+from emu.cpu.tensor.conv_words import Activation, Words, lanes, zero_room
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value, vector
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
@@ -232,7 +232,7 @@ def depthwise(job: Job) -> None:
         (high.taps, wide.taps), (high.step, wide.step), (high.gap, wide.gap),
         rows_for(high.out, high.taps * wide.taps), wide.out <= lanes(y.dtype),
     )  # fmt: skip
-    private = lines_of(wide.size * y.dtype.size) + 2 * ZERO_MARGIN
+    private = zero_room(wide.size * y.dtype.size)
     run = kernel(
         f"tconv depthwise {y.dtype.name} {taps.name} {job.name}",
         DEPTHWISE,

@@ -33,6 +33,10 @@ BLOCK = Block(
 """Strides are in bytes. `taps`, `gap` (dilation) and `step` (stride) are by dimension; tap t of a
 dimension finds its elements at (t gap mod step) `phase` + (t gap div step) `line`. `table`, `runs`,
 `panels` and `tails` are scratch memory, `private` bytes apart for each part."""
+RUN = 24
+"""Bytes of an entry of the list of runs."""
+_RUNS = 4
+"""Runs that are copied together."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,7 @@ class Product(Tail):
         )
         self.depth = b.mul(b.mul(e.word("taps", 0), e.word("taps", 1)), e.word("taps", 2))
         self.unit = self.times(e.word("unit_vectors"), self.lanes)
-        most = b.mul(e.word("channel_block"), self.depth)
-        self.panel = self.times(b.add(most, self.const(1)), self.pitch)
+        self.panel = self.times(b.mul(e.word("channel_block"), self.depth), self.pitch)
         if self.taps:
             self.tabulate()
         self.walk(self.up(b.add(e.word("positions"), e.word("tail")), self.unit))
@@ -173,44 +176,36 @@ class Product(Tail):
                 number = b.add(b.mul(number, e.word("taps", k)), tap.index)
             e.store(total, e.offset(self.table, self.times(number, 8)))
 
-    def list_runs(self, start: Value, count: Value) -> tuple[Value, Value, Value, Value]:
+    def list_runs(self, start: Value, count: Value) -> Value:
         """List the runs of positions of a unit that are adjacent in the source and within a panel,
-        at most a vector long: how many, and of a last one the elements, where from and where to.
-
-        Without taps a unit is one piece, and its last elements may be the last of the image: only
-        these are loaded under a mask. With taps there is room behind them.
-        """
+        at most a vector long: where from, where to, how many positions. How many runs."""
         e, b = self.e, self.b
-        whole = count if self.taps else b.and_(count, self.const(-self.lanes))
         head, body, after = (e.function.append_basic_block(n) for n in ("runs", "run", "listed"))
         before = b.block
         b.branch(head)
         b.position_at_end(head)
         at, number = b.phi(I64), b.phi(I64)
-        b.cbranch(b.icmp_signed("<", at, whole), body, after)
+        b.cbranch(b.icmp_signed("<", at, count), body, after)
         b.position_at_end(body)
         width = self.const(self.tile.vectors * self.lanes)
-        panel = b.sdiv(at, width)
-        within = b.sub(at, b.mul(panel, width))
+        panel, within = self.divided(at, width)
         position = b.add(start, at)
         room = self.least(self.const(self.lanes), b.sub(width, within))
+        room = self.least(room, b.sub(count, at))
         if self.taps:
             _, column = self.divided(position, e.word("out_w"))
             room = self.least(room, b.sub(e.word("out_w"), column))
-        entry = e.offset(self.runs, self.times(number, 16))
-        e.store(self.source(position), entry)
+        entry = e.offset(self.runs, self.times(number, RUN))
         goal = b.add(b.mul(panel, self.panel), self.times(within, self.size))
-        e.store(goal, e.offset(entry, 8))
+        for k, value in enumerate((self.source(position), goal, room)):
+            e.store(value, e.offset(entry, 8 * k))
         following = b.add(at, room), b.add(number, self.const(1))
         b.branch(head)
         for phi, later in zip((at, number), following, strict=True):
             phi.add_incoming(self.const(0), before)
             phi.add_incoming(later, b.block)
         b.position_at_end(after)
-        panel = b.sdiv(whole, width)
-        goal = b.mul(panel, self.panel)
-        goal = b.add(goal, self.times(b.sub(whole, b.mul(panel, width)), self.size))
-        return number, b.sub(count, whole), self.times(b.add(start, whole), self.size), goal
+        return number
 
     def source(self, position: Value) -> Value:
         """Bytes from the start of a channel to what the first tap of a position finds."""
@@ -222,31 +217,38 @@ class Product(Tail):
         place = b.add(b.mul(deep, e.word("row_d")), b.mul(high, e.word("row_h")))
         return b.add(place, self.times(column, self.size))
 
-    def pack(self, x: Value, channels: Value, runs: tuple[Value, Value, Value, Value]) -> None:
-        """Copy the columns of some input channels to panels. A run may write beyond the end of its
-        step: what it spoils there is written later, and behind the last step there is room."""
+    def pack(self, x: Value, channels: Value, number: Value) -> None:
+        """Copy the columns of some input channels to panels, some runs at a time."""
+        b = self.b
+        whole = b.and_(number, self.const(-_RUNS))
+        for first, end, count in ((self.const(0), whole, _RUNS), (whole, number, 1)):
+            with self.e.loop(first, end, count) as run:
+                self.copy(x, channels, self.e.offset(self.runs, self.times(run.index, RUN)), count)
+
+    def copy(self, x: Value, channels: Value, entries: Value, count: int) -> None:
+        """`count` runs of all channels and taps."""
         e, b = self.e, self.b
-        number, rest, start, goal = runs
-        some = b.icmp_signed(">", rest, self.const(0))
-        mask = e.mask_below(rest, self.lanes)
+        words = [
+            b.load(e.offset(entries, RUN * k + at), typ=I64, align=8)
+            for k in range(count)
+            for at in (0, 8, 16)
+        ]
+        masks = [e.mask_below(room, self.lanes) for room in words[2::3]]
         with e.loop(0, channels) as c:
             channel = e.offset(x, self.times(c.index, e.word("x_c")))
+            first = self.times(c.index, self.depth)
             with e.loop(0, self.depth) as t:
                 source = channel
                 if self.taps:
                     shift = b.load(e.offset(self.table, self.times(t.index, 8)), typ=I64, align=8)
                     source = e.offset(channel, shift)
-                step = b.add(self.times(c.index, self.depth), t.index)
-                to = e.offset(self.panels, self.times(step, self.pitch))
-                with e.loop(0, number) as run:
-                    entry = e.offset(self.runs, self.times(run.index, 16))
-                    here = b.load(entry, typ=I64, align=8)
-                    there = b.load(e.offset(entry, 8), typ=I64, align=8)
-                    e.store(e.load(e.offset(source, here), self.type), e.offset(to, there))
-                if not self.taps:
-                    with b.if_then(some):
-                        value = e.load(e.offset(source, start), self.type, mask)
-                        e.store(value, e.offset(to, goal))
+                to = e.offset(self.panels, self.times(b.add(first, t.index), self.pitch))
+                values = [
+                    e.load(e.offset(source, here), self.type, mask)
+                    for here, mask in zip(words[::3], masks, strict=True)
+                ]
+                for value, there, mask in zip(values, words[1::3], masks, strict=True):
+                    e.store(value, e.offset(to, there), mask)
 
     # tiles
 

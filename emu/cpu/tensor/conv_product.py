@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from emu.cpu.tensor.conv_gemm import BLOCK, Product, tile_for
+from emu.cpu.tensor.conv_gemm import BLOCK, RUN, Product, tile_for
 from emu.cpu.tensor.conv_job import Job, adjacent, lines_of
 from emu.cpu.tensor.conv_rows import Rows, suits
 from emu.cpu.tensor.conv_split import split
@@ -40,9 +40,9 @@ def multiply(job: Job) -> None:
     tail = tail_of(positions, lane, channels * taps)
     pieces = max(1, _UNIT_BYTES // (block * taps * lane * wide.size * tile.vectors))
     vectors = min(pieces, max(1, -(-(positions - tail) // (lane * tile.vectors)))) * tile.vectors
-    panels = lane * wide.size * vectors * (block * taps + 1)
+    panels = lane * wide.size * vectors * block * taps
     pitch = lines_of(block * taps * wide.size)
-    room = [lines_of(n) for n in (taps * 8, vectors * lane * 16, panels, tail * pitch)]
+    room = [lines_of(n) for n in (taps * 8, vectors * lane * RUN, panels, tail * pitch)]
     private = SCRATCH.take(THREADS_MAX * sum(room))
     for k, name in enumerate(("table", "runs", "panels", "tails")):
         words[name] = private + sum(room[:k])

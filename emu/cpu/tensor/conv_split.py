@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emu.cpu.tensor.conv_job import Window, lines_of, scratch
-from emu.cpu.tensor.conv_words import Words, lanes
+from emu.cpu.tensor.conv_job import Window, scratch
+from emu.cpu.tensor.conv_words import Words, lanes, zero_room
 from emu.cpu.tensor.descriptor import DType, View
 from emu.cpu.tensor.emit import I64, Block, Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
@@ -161,7 +161,7 @@ def split(x: View, windows: Sequence[Window], dtype: DType) -> View:
     wide, lane = windows[-1], lanes(x.dtype)
     step = wide.step if x.strides[-1] == x.dtype.size and wide.step <= 2 else 0
     narrow = step > 0 and wide.line <= _NARROW * lane
-    private = lines_of((wide.size + lane) * x.dtype.size)
+    private = zero_room(wide.size * x.dtype.size)
     kernel(
         f"tconv split {x.dtype.name} {step}/{wide.phases if step else 0} {narrow}",
         SPLIT,

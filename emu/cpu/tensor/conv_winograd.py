@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor.conv_gemm import tile_for
-from emu.cpu.tensor.conv_job import NONE, Job, adjacent, lines_of
-from emu.cpu.tensor.conv_words import ZERO_MARGIN, Activation, Words, lanes
+from emu.cpu.tensor.conv_job import NONE, Job, adjacent
+from emu.cpu.tensor.conv_words import Activation, Words, lanes, zero_room
 from emu.cpu.tensor.descriptor import F32, DType
 from emu.cpu.tensor.emit import I1, Block, Emitter, Value
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
@@ -424,7 +424,7 @@ def winograd(job: Job) -> None:
     v_plane, m_plane = _odd_lines(channels * pitch), _odd_lines(lane * pitch)
     private = TILE**2 * (v_plane + m_plane)
     place = SCRATCH.take(THREADS_MAX * private)
-    row = lines_of(wide.size * size) + 2 * ZERO_MARGIN
+    row = zero_room(wide.size * size)
     run = kernel(
         f"tconv winograd f32 {rows}x{vectors} {job.name}",
         CONVOLVE,

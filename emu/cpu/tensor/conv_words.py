@@ -12,13 +12,18 @@ from emu.cpu.tensor.vectors import compute, storage, widen
 
 Activation = Callable[[Emitter, Value], Value]
 """What is done to results before they are stored."""
-ZERO_MARGIN = 64
+_ZERO_MARGIN = 64
 """Bytes before and behind a row of zeros, which vectors reach into."""
 
 
 def lanes(dtype: DType) -> int:
     """Elements of the type of arithmetic in a vector register."""
     return target()[0] * 8 // bits_of(compute(dtype))
+
+
+def zero_room(size: int) -> int:
+    """What `private` must be for a row of zeros of `size` bytes."""
+    return -(-size // 64) * 64 + 2 * _ZERO_MARGIN
 
 
 class Words:
@@ -91,14 +96,14 @@ class Words:
         return widen(self.e, self.e.load(place, storage(self.dtype)), self.dtype)
 
     def zero_row(self) -> Value:
-        """This part's piece of `zeros` (`private` bytes), filled with zeros, from `ZERO_MARGIN` on:
+        """This part's piece of `zeros` (`private` bytes), filled with zeros, from `_ZERO_MARGIN` on:
         vectors begin in the padding, and a masked load that reaches into a page which is not there
         costs hundreds of cycles."""
         e = self.e
         zeros = e.offset(e.pointer("zeros"), self.times(e.part, e.word("private")))
         with e.loop(0, e.word("private"), 64) as line:
             e.store(e.const(vector(I8, 64), 0), e.offset(zeros, line.index))
-        return e.offset(zeros, ZERO_MARGIN)
+        return e.offset(zeros, _ZERO_MARGIN)
 
     def shuffled(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """Lanes of two vectors, those of the second counted on from the first's."""
