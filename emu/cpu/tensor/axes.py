@@ -203,10 +203,11 @@ def in_stages(
     strides: Sequence[str],
     pointers: Sequence[Value],
     stages: Sequence[Callable[[Value, Value, list[Value]], None]],
+    counters: Value | None = None,
 ) -> None:
     """Visit the kept indices in groups of as many as the word `group` says, at most `GROUP`: the
     first stage for each of a group, then the next. A stage is given the slot in the group, the
-    index, and the moved pointers.
+    index, and the moved pointers; `counters` are as in `visit`, right in the first stage.
 
     What a stage finds out about a line takes a while to be known; by the time that the next one
     needs it, the lines between have been worked on.
@@ -218,7 +219,7 @@ def in_stages(
         place = b.add(b.mul(slot, e.const(I64, 8 * fields)), e.const(I64, 8 * number))
         return e.offset(room, place)
 
-    with visit(e, first, end, strides, pointers) as (index, moved):
+    with visit(e, first, end, strides, pointers, counters) as (index, moved):
         slot = b.urem(b.sub(index, first), group)
         for number, pointer in enumerate(moved):
             b.store(pointer, field(slot, number), align=8)

@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
-from emu.cpu.tensor.axes import VECTOR
+from emu.cpu.tensor.axes import VECTOR, group_of
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import View, dense
@@ -115,8 +115,9 @@ def _record(
         max(dilation) > 1, min(power, 3), indices is not None, math.prod(size) >= 1 << 31,
     )  # fmt: skip
     reach = (out[2] - 1) * stride[2] + (taps[2] - 1) * dilation[2] + 1
-    width = max(reach, size[2] + pad[2]) + SLACK
-    room = -(-width * 8 // VECTOR) * VECTOR
+    width = max(reach, size[2] + pad[2])
+    room = -(-(width + SLACK) * 8 // VECTOR) * VECTOR
+    group = group_of(width * 4)
     counts = -(-(out[2] + SLACK) * 8 // VECTOR) * VECTOR
 
     def steps(view: View | None) -> list[int]:
@@ -129,7 +130,8 @@ def _record(
     run = kernel(form.name, BLOCK, lambda e: Pool(e, form).write(), parallel=True)
     run(
         p0=destination.address, p1=source.address, **places,
-        p3=SCRATCH.take((2 * room + counts) * THREADS_MAX), room=room, counts=counts, width=width,
+        p3=SCRATCH.take((2 * group * room + counts) * THREADS_MAX), room=room, group=group,
+        counts=counts, width=width,
         lines=math.prod(destination.dims[:2]) * out[0] * out[1], rank=4,
         dims=[out[1], out[0], *source.dims[1::-1]], s0=steps(destination), s2=steps(indices),
         s1=[0, 0, *source.strides[1::-1]], size=size, out=out, kernel=taps, stride=stride,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from emu.cpu.tensor.axes import VECTOR, blank, each_vector, extreme, share, visit
+from emu.cpu.tensor.axes import GROUP, VECTOR, blank, each_vector, extreme, in_stages, share
 from emu.cpu.tensor.descriptor import DType
 from emu.cpu.tensor.emit import I1, I32, I64, Block, Emitter, Value, bits_of, is_float, vector
 from emu.cpu.tensor.folds import FOLDS, GREATEST
@@ -15,7 +15,7 @@ from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
 BLOCK = Block(
     "p0 p1 p2 p3 lines rank dims:8 s0:8 s1:8 s2:8 size:3 out:3 kernel:3 stride:3 dilation:3 pad:3 "
-    "pad_end:3 back:3 room counts width padded power"
+    "pad_end:3 back:3 room counts width padded power group"
 )
 SLACK = 512
 """Elements behind a row in scratch memory that may be loaded, and then are not used."""
@@ -65,33 +65,56 @@ class Pool:
         self.index = vector(I64 if form.wide else I32, self.lanes)
         self.start = self.fold.start(e, self.held, self.type)
         self.none = e.const(self.index, -1)
-        base = e.offset(e.pointer("p3"), e.b.mul(e.part, self._rooms()))
-        rooms = [e.offset(base, e.b.mul(e.word("room"), e.const(I64, k))) for k in range(3)]
-        self.row, self.places, self.counts = rooms
-
-    def _rooms(self) -> Value:
-        e = self.e
-        return e.b.add(e.b.mul(e.word("room"), e.const(I64, 2)), e.word("counts"))
+        both = e.b.mul(e.b.mul(e.word("room"), e.word("group")), e.const(I64, 2))
+        size = e.b.add(both, e.word("counts"))
+        self.rooms = e.offset(e.pointer("p3"), e.b.mul(e.part, size))
+        self.counts = e.offset(self.rooms, both)
+        self.row = self.places = self.rooms
+        """Where the row is that is being worked on, and its places."""
 
     def write(self) -> None:
-        """Write the walk over rows of results and, in it, each of them."""
-        e, b = self.e, self.e.b
+        """Write the walk over rows of results: those of a group are all folded, then finished."""
+        e = self.e
         self._prepare()
         first, end = share(e, e.word("lines"))
         names = ["0", "1", *(["2"] if self.form.places else [])]
         pointers, strides = [e.pointer(f"p{n}") for n in names], [f"s{n}" for n in names]
         counters = e.local(64)
-        with visit(e, first, end, strides, pointers, counters) as (index, (out, source, *places)):
+        stages = self._stages(counters)
+        in_stages(e, first, end, strides, pointers, stages, counters)
+
+    def _stages(self, counters: Value) -> list[Callable[[Value, Value, list[Value]], None]]:
+        e, b, held = self.e, self.e.b, self.e.local(8 * GROUP)
+
+        def count(slot: Value) -> Value:
+            return e.offset(held, b.mul(slot, e.const(I64, 8)))
+
+        def down(slot: Value, _: Value, pointers: list[Value]) -> None:
+            self._take(slot)
             at = [b.load(e.offset(counters, 8 * k), typ=I64, align=8) for k in (1, 0)]
-            self._down(source, [self._part(d, where) for d, where in enumerate(at)])
-            image = count = e.const(I64, 1)
-            if places:
+            self._down(pointers[1], [self._part(d, where) for d, where in enumerate(at)])
+            if self._averages:
+                taps = [self._count(d, where) for d, where in enumerate(at)]
+                b.store(b.mul(*taps), count(slot), align=8)
+
+        def along(slot: Value, index: Value, pointers: list[Value]) -> None:
+            self._take(slot)
+            image = taps = e.const(I64, 1)
+            if self.form.places:
                 rows = b.mul(e.word("out", 0), e.word("out", 1))
                 image = b.mul(b.udiv(index, rows), self._volume())
             if self._averages:
-                for d, where in enumerate(at):
-                    count = b.mul(count, self._count(d, where))
-            self._along(out, places[0] if places else None, image, count)
+                taps = b.load(count(slot), typ=I64, align=8)
+            self._along(pointers[0], pointers[2] if self.form.places else None, image, taps)
+
+        return [down, along]
+
+    def _take(self, slot: Value) -> None:
+        """Turn to the row of a slot."""
+        e, b = self.e, self.e.b
+        self.row = e.offset(self.rooms, b.mul(slot, e.word("room")))
+        places = b.mul(e.word("room"), e.word("group"))
+        self.places = e.offset(self.row, places)
 
     def _volume(self) -> Value:
         size = [self.e.word("size", d) for d in range(3)]
@@ -134,12 +157,14 @@ class Pool:
         return self.e.offset(room, self.e.b.mul(index, self.e.const(I64, bits_of(type_) // 8)))
 
     def _prepare(self) -> None:
-        """The row, neutral throughout, and what means are divided by."""
+        """The rows, neutral throughout, and what means are divided by."""
         e, b = self.e, self.e.b
-        with e.loop(0, e.word("width"), self.lanes) as loop:
-            b.store(self.start, self._at(self.row, loop.index, self.type), align=8)
-            if self.form.places:
-                b.store(self.none, self._at(self.places, loop.index, self.index), align=8)
+        with e.loop(0, e.word("group")) as slot:
+            self._take(slot.index)
+            with e.loop(0, e.word("width"), self.lanes) as loop:
+                b.store(self.start, self._at(self.row, loop.index, self.type), align=8)
+                if self.form.places:
+                    b.store(self.none, self._at(self.places, loop.index, self.index), align=8)
         if self.form.mnemonic != "tavgpool":
             return
         with e.loop(0, e.word("out", 2)) as loop:
@@ -189,8 +214,7 @@ class Pool:
     def _load(self, line: Value, at: Value, mask: Value | None) -> Value:
         e = self.e
         place = e.offset(line, e.b.mul(at, e.const(I64, self.dtype.size)))
-        if mask is None:
-            e.prefetch(e.offset(place, _AHEAD))
+        e.prefetch(e.offset(place, _AHEAD))
         x = widen(e, e.load(place, vector(storage(self.dtype), self.lanes), mask), self.dtype)
         if not self.form.power:
             return x

@@ -29,8 +29,8 @@ _CHUNK = 1 << 15
 """Elements that one result of the first step is made of, where a fold takes two steps."""
 _FEW = 16
 """Results fewer than these are not enough to share among threads."""
-_SHORT, _CYCLE = 8, 16
-"""The most elements of a short row, the most columns of a cycle."""
+_SHORT, _CYCLE = 16, 16
+"""The most elements of a short row (half of it with exponentials), the most columns of a cycle."""
 
 
 @schedule(*FOLDS)
@@ -95,7 +95,8 @@ def _narrow(mnemonic: str, lines: Lines, size: int, result: int) -> Lines:
     if lines.extents or not lines.n:
         return lines
     behind = (lines.to_steps[:1], lines.source_steps[:1]) == ([result], [lines.n * size])
-    if lines.layout == "row" and lines.n <= _SHORT and lines.dims[0] > 1 and behind:
+    short = _SHORT // 2 if FOLDS[mnemonic].shifted else _SHORT
+    if lines.layout == "row" and lines.n <= short and lines.dims[0] > 1 and behind:
         return replace(
             lines, layout="short", columns=lines.dims[0], dims=lines.dims[1:],
             to_steps=lines.to_steps[1:], source_steps=lines.source_steps[1:],
