@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emu.cpu.tensor import threads
@@ -104,6 +104,16 @@ def reference(
     return np.moveaxis(result, range(-len(axes), 0), axes)
 
 
+def almost_whole(transformation: str, n: int, m: int) -> bool:
+    """Whether a coordinate is an integer, or lies between two, but for rounding: the reference then
+    may take another element for the nearest."""
+    op = pytest.importorskip("onnx.reference.ops.op_resize")
+    scale = m / n
+    x, _ = op._compute_x_ori(transformation, np.arange(m), scale, n, scale * n, m, None)
+    distance = np.abs(2 * x - np.rint(2 * x))
+    return scale * n != m or bool(((distance > 0) & (distance < 1e-9)).any())
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_agrees_with_the_reference(data: st.DataObject) -> None:
@@ -116,6 +126,7 @@ def test_agrees_with_the_reference(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(["f32", "f64", "f16"]))
     x = sample(dtype, shape[::-1], 1).T
     exclude = mode == "cubic" and data.draw(st.booleans())
+    assume(not any(almost_whole(transformation, shape[d], wanted[d]) for d in axes))
     expected = reference(x, wanted, axes, mode, transformation, exclude_outside=exclude)
     got = Bench().run(
         "tresize", wanted, dtype, x, attributes=block(axes, mode, transformation, exclude=exclude)
