@@ -177,6 +177,14 @@ def test_a_large_common_offset_costs_no_accuracy() -> None:
     np.testing.assert_allclose(got, normal(x, (1,))[0], rtol=1e-6, atol=1e-6)
 
 
+def test_lines_without_elements_have_no_mean_and_are_not_touched() -> None:
+    x, scale = np.zeros((3, 0), np.float32), np.ones(0, np.float32)
+    results = ((3,), (3,))
+    got = execute("tlayernorm", x, "f32", scale, extras=(None,), results=results, alpha=EPSILON)
+    assert np.isnan(got[1]).all()
+    assert np.isnan(got[2]).all()
+
+
 def test_a_nan_makes_its_line_nan_and_no_other() -> None:
     x = sample("f32", (3, 100), 1)
     x[1, 70] = np.nan
