@@ -22,8 +22,8 @@ Clock = Callable[[], float]
 
 _BATCH_SECONDS = 2e-3
 _BATCHES = 5
-"""To a turn. Megabytes that the others have driven out of the last-level cache take several calls to
-come back."""
+"""To a turn. Megabytes that the others have driven out of the last-level cache take several calls
+to come back."""
 _LONG = 5e-3
 """Seconds from which a call is long enough to be a turn by itself, and to need no warming."""
 _ROUNDS_LEAST, _ROUNDS_MOST = 3, 15
