@@ -30,7 +30,7 @@ from emu.cpu.tensor.kernels import Word
 VECTOR = 64
 GROUP = 16
 """The most lines in a group (`in_stages`)."""
-_GROUP_BYTES = 1 << 12
+_GROUP_BYTES = 1 << 13
 """Bytes of lines in a group."""
 UNROLL = 4
 """Vectors, each with accumulators of its own, in an iteration of `sweep`."""

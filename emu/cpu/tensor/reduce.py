@@ -73,9 +73,9 @@ def _record(
     fold, lines = FOLDS[mnemonic], _narrow(mnemonic, lines, source.size, target.size)
     layout = lines.layout
     behind = lines.step == lines.columns * source.size and lines.columns <= STRIP
-    few = {"short": lines.n, "cycle": lines.columns, "column": 1 if behind else UNROLL}.get(
-        layout, 0
-    )
+    few = {
+        "short": lines.n, "cycle": lines.columns, "column": 1 if behind else UNROLL,
+    }.get(layout, 0 if lines.extents else 1)  # fmt: skip
     run = kernel(
         f"{mnemonic} {role} {source.name} {target.name} {layout} {few}",
         BLOCK,

@@ -43,8 +43,8 @@ class Reduction:
     ) -> None:
         self.e, self.fold, self.layout, self.source, self.target = e, fold, layout, source, target
         self.few = few
-        """The elements of a short row, the columns of a cycle, or how many rows of columns are
-        folded at a time: one where they lie behind one another, else several."""
+        """The elements of a short row; the columns of a cycle; how many rows of columns are folded
+        at a time, one where they lie behind one another, else several; 1 for a line of one row."""
         self.held = fold.accumulator(source)
         self.math = Arithmetic(e, self.held)
         self.each = ELEMENT if role == "second" and not fold.shifted else fold.each
@@ -126,15 +126,19 @@ class Reduction:
         def combine(x: Value, y: Value) -> Value:
             return self._combine(fold, x, y)
 
-        b.store(start, room, align=VECTOR)
-        with e.walk("folds", "extents", ["steps"], [source]) as (row,):
-
+        def swept(row: Value) -> Value:
             def body(index: Value, mask: Value | None, values: Sequence[Value]) -> list[Value]:
                 x = self._load(e.offset(row, b.mul(index, self.step)), mask)
                 x = blank(e, self.math.lower(each, [x, tops], []), mask, start)
                 return [combine(x, values[0])]
 
-            (total,) = sweep(e, n, self.lanes, [start], body, combine)
+            return sweep(e, n, self.lanes, [start], body, combine)[0]
+
+        if self.few == 1:
+            return across(e, swept(source), combine)
+        b.store(start, room, align=VECTOR)
+        with e.walk("folds", "extents", ["steps"], [source]) as (row,):
+            total = swept(row)
             before = b.load(room, typ=start.type, align=VECTOR)
             b.store(combine(before, total), room, align=VECTOR)
         return across(e, b.load(room, typ=start.type, align=VECTOR), combine)

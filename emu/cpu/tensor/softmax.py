@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor.axes import (
+    GROUP,
     VECTOR,
     WORDS,
     Lines,
@@ -29,6 +30,8 @@ from emu.cpu.tensor.axes import (
     dense_rows,
     each_vector,
     finish_row,
+    group_of,
+    in_stages,
     share,
     split,
     sweep,
@@ -43,7 +46,7 @@ from emu.cpu.tensor.functions.words import at_least, nearest, power_of_two
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Kernel, kernel
 from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
-_BLOCK = Block(f"{WORDS} p2 p3 room ahead stream chunk chunks strips width")
+_BLOCK = Block(f"{WORDS} p2 p3 room ahead stream chunk chunks strips width group")
 LOGARITHMIC = {"tsoftmax": False, "tlogsoftmax": True}
 _LOWEST = {32: -88.0, 64: -709.0}
 """The logarithm of less than half the least normal number: the scale of its power is 0."""
@@ -94,8 +97,10 @@ def _record_rows(mnemonic: str, dtype: DType, lines: Lines, stream: int) -> None
     if lines.n * size < _LONG:
         room = -(-lines.n * size // VECTOR) * VECTOR
         run = _kernel(mnemonic, dtype, "row")
-        ahead = lines.source_steps[0]
-        run(**words, p2=SCRATCH.take(room * THREADS_MAX), room=room, ahead=ahead)
+        group = group_of(room)
+        ahead = lines.source_steps[0] * group
+        kept = SCRATCH.take(room * group * THREADS_MAX)
+        run(**words, p2=kept, room=room, group=group, ahead=ahead)
         return
     chunks = -(-lines.n // _CHUNK)
     tops, totals = (SCRATCH.take(lines.count * chunks * 8) for _ in range(2))
@@ -140,10 +145,13 @@ class _Softmax:
         """Write the walk over lines, chunks or strips and, in it, each of them."""
         e = self.e
         first, end = share(e, e.word("lines"))
-        each = {"row": self._row, "sums": self._sums, "long": self._long, "column": self._strip}
-        with visit(e, first, end, ["s0", "s1"], [e.pointer("p0"), e.pointer("p1")]) as line:
-            index, (out, source) = line
-            each[role](index, out, source)
+        strides, pointers = ["s0", "s1"], [e.pointer("p0"), e.pointer("p1")]
+        if role == "row":
+            in_stages(e, first, end, strides, pointers, self._stages())
+        else:
+            each = {"sums": self._sums, "long": self._long, "column": self._strip}[role]
+            with visit(e, first, end, strides, pointers) as (index, (out, source)):
+                each(index, out, source)
         e.drain()
 
     # elements
@@ -223,28 +231,52 @@ class _Softmax:
 
         finish_row(self.e, out, n, self.lanes, self.dtype.size, stored)
 
-    def _row(self, index: Value, out: Value, source: Value) -> None:
+    def _stages(self) -> list[Callable[[Value, Value, list[Value]], None]]:
+        """The greatest element of a row, its exponentials and their sum, its results."""
         e, b, n = self.e, self.e.b, self.e.word("n")
-        room = e.offset(e.pointer("p2"), b.mul(e.part, e.word("room")))
-        following = e.offset(source, e.word("ahead"))
-        top = self._top(source, n)
+        tops, totals = (e.local(8 * GROUP) for _ in range(2))
+        line = b.mul(e.word("room"), e.word("group"))
+        lines = e.offset(e.pointer("p2"), b.mul(e.part, line))
 
-        def keep(index: Value, y: Value, mask: Value | None) -> None:
+        def held(room: Value, slot: Value) -> Value:
+            return b.load(self._place(room, slot), typ=self.held, align=self.size)
+
+        def hold(value: Value, room: Value, slot: Value) -> None:
+            b.store(value, self._place(room, slot), align=self.size)
+
+        def kept(slot: Value) -> Value:
+            return e.offset(lines, b.mul(slot, e.word("room")))
+
+        def greatest(slot: Value, _: Value, places: list[Value]) -> None:
+            hold(self._top(places[1], n), tops, slot)
+
+        def powers(slot: Value, _: Value, places: list[Value]) -> None:
+            room, following = kept(slot), e.offset(places[1], e.word("ahead"))
+
+            def keep(index: Value, y: Value, mask: Value | None) -> None:
+                if not self.logarithmic:
+                    e.store(y, self._place(room, index), mask)
+                if mask is None:
+                    e.prefetch(e.offset(following, b.mul(index, e.const(I64, self.dtype.size))))
+
+            total = self._total(places[1], n, held(tops, slot), keep)
             if not self.logarithmic:
-                e.store(y, self._place(room, index), mask)
-            if mask is None:
-                e.prefetch(e.offset(following, b.mul(index, e.const(I64, self.dtype.size))))
+                total = b.fdiv(e.const(self.held, 1.0), total)
+            hold(total, totals, slot)
 
-        total = self._total(source, n, top, keep)
-        if self.logarithmic:
-            self._finish(out, n, self._logarithm(source, top, total))
-            return
-        factor = e.splat(b.fdiv(e.const(self.held, 1.0), total), self.lanes)
+        def results(slot: Value, _: Value, places: list[Value]) -> None:
+            total = held(totals, slot)
+            if self.logarithmic:
+                self._finish(places[0], n, self._logarithm(places[1], held(tops, slot), total))
+                return
+            room, factor = kept(slot), e.splat(total, self.lanes)
 
-        def scaled(index: Value, mask: Value | None) -> Value:
-            return b.fmul(e.load(self._place(room, index), self.type, mask), factor)
+            def scaled(index: Value, mask: Value | None) -> Value:
+                return b.fmul(e.load(self._place(room, index), self.type, mask), factor)
 
-        self._finish(out, n, scaled)
+            self._finish(places[0], n, scaled)
+
+        return [greatest, powers, results]
 
     def _logarithm(
         self, source: Value, top: Value, total: Value
