@@ -53,12 +53,6 @@ def _copy(call: Call) -> None:
     run_copy(call["d"], call["x"])
 
 
-def activate(call: Call, result: View) -> None:
-    """Apply the activation that the attribute block asks for."""
-    if call.activation is not None:
-        run_unary(call.activation, result, result, call.params)
-
-
 def run_expression(
     name: str,
     expr: Expr,

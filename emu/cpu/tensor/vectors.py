@@ -31,7 +31,6 @@ from emu.cpu.tensor.emit import (
     like,
 )  # fmt: skip
 from emu.cpu.tensor.expr import OPS, Expr
-from emu.cpu.tensor.semantics import ACTIVATIONS, UNARY
 
 _STORAGE = {
     "f32": F32, "f64": F64, "f16": HALF, "bf16": I16, "bool": I8,
@@ -334,15 +333,6 @@ def parameters(e: Emitter, dtype: DType, type_: Type, words: Sequence[str]) -> l
     arithmetic of `dtype`: integers saturate at the limits of their type, signed or not."""
     scalars = [convert(e, e.number(word, F64), DOUBLE, dtype.compute) for word in words]
     return [e.splat(scalar, lanes_of(type_)) for scalar in scalars]
-
-
-def activate(e: Emitter, dtype: DType, code: int, x: Value, params: Sequence[Value] = ()) -> Value:
-    """The activation of this code (`semantics.ACTIVATIONS`) of a value in the form of arithmetic;
-    `params` are alpha and beta in the value's type. This is how products end in one."""
-    mnemonic = ACTIVATIONS[code]
-    if mnemonic is None:
-        return x
-    return Arithmetic(e, dtype).lower(UNARY[mnemonic].expr, [x], params)
 
 
 if missing := [
