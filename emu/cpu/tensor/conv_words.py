@@ -96,7 +96,7 @@ class Words:
         return widen(self.e, self.e.load(place, storage(self.dtype)), self.dtype)
 
     def zero_row(self) -> Value:
-        """This part's piece of `zeros` (`private` bytes), filled with zeros, from `_ZERO_MARGIN` on:
+        """This part's piece of `zeros` (`private` bytes), all zeros, from `_ZERO_MARGIN` on:
         vectors begin in the padding, and a masked load that reaches into a page which is not there
         costs hundreds of cycles."""
         e = self.e
