@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from onnx import NodeProto, TensorProto, helper
 
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.faults import Cause
@@ -246,3 +248,52 @@ def test_a_transposed_convolution_of_too_many_phases_is_refused() -> None:
     with pytest.raises(Trap):
         bench.execute("tconvtranspose", target, bench.place(x), bench.place(w), attributes=at)
     assert bench.tcause == Cause.LIMIT
+
+
+@pytest.mark.parametrize(("kind", "groups"), [("u8", 1), ("i8", 1), ("u8", 8)])
+def test_convolution_of_bytes_agrees_with_onnxruntime(kind: str, groups: int) -> None:
+    rng = np.random.default_rng(groups)
+    x = rng.integers(0, 120, (1, 8, 11, 20)).astype(NUMPY[kind])
+    w = rng.integers(-120, 120, (16, 8 // groups, 3, 3)).astype(np.int8)
+    zeros = np.array([77], x.dtype)[0], np.array([0], np.int8)[0]
+    bias = rng.integers(-9999, 9999, 16).astype(np.int32)
+    scales = rng.uniform(1e-4, 1e-3, 16).astype(np.float32)
+    one, dz = np.float32(1), np.array(20, x.dtype)[()]
+    feeds = {"x": x, "xs": one, "xz": zeros[0], "w": w, "ws": scales, "wz": np.zeros(16, np.int8),
+             "ys": one, "yz": dz, "b": bias}  # fmt: skip
+    node = helper.make_node("QLinearConv", list(feeds), ["y"], pads=[1, 1, 1, 1], group=groups)
+    wanted = by_onnx(node, feeds)
+
+    bench = Bench()
+    at = Attributes(groups=groups, bias=5, extras=(6, 0, 7, 8, 0, 0),
+                    **windows(2, pad_begin=[1, 1], pad_end=[1, 1]))  # fmt: skip
+    extras = bias, np.array(zeros[0]), scales.reshape(16, 1, 1), np.array(dz)
+    for register, operand in enumerate(extras, 4):
+        bench.tr[register] = bench.place(operand)
+    got = bench.run("tqconv", wanted.shape, kind, x, w, attributes=at)
+    difference = np.abs(got.astype(int) - wanted.astype(int))
+    assert difference.max() <= 1  # onnxruntime rounds products of f32
+    assert (difference > 0).mean() < 0.01
+
+    feeds = {"x": x, "w": w, "xz": zeros[0]}
+    node = helper.make_node("ConvInteger", list(feeds), ["y"], pads=[1, 1, 1, 1], group=groups)
+    exact = Attributes(groups=groups, extras=(6, 0, 0, 0, 0, 0),
+                       **windows(2, pad_begin=[1, 1], pad_end=[1, 1]))  # fmt: skip
+    sums = bench.run("tqconv", wanted.shape, "i32", x, w, attributes=exact)
+    if kind == "u8":
+        np.testing.assert_array_equal(sums, by_onnx(node, feeds))
+
+
+def by_onnx(node: NodeProto, feeds: dict[str, Array]) -> Array:
+    """What onnxruntime gives for one operator."""
+    inputs = [
+        helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+        for k, v in feeds.items()
+    ]
+    kind = (
+        TensorProto.INT32 if node.op_type == "ConvInteger" else inputs[0].type.tensor_type.elem_type
+    )
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", kind, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return session.run(None, {k: np.asarray(v) for k, v in feeds.items()})[0]  # type: ignore[no-any-return]

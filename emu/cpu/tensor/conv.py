@@ -9,6 +9,7 @@ conv_depthwise   one input channel for every output channel
 conv_winograd    many channels, 3x3 taps
 conv_transpose   tconvtranspose, by convolutions
 conv_merge       their results put together
+conv_quantised   tqconv, of small integers
 conv_words       what the writers of their kernels share
 """
 

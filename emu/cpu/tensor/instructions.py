@@ -15,6 +15,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     attention,
     batch_norm,
     conv,
+    conv_quantised,
     conv_transpose,
     cumulative,
     elementwise,

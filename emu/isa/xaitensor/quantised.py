@@ -25,3 +25,19 @@ tensor(
     means="d[*i] = (x[*i] - zero[*i]) * scale[*i]", ulps=1,
     doc="The numbers that quantised ones stand for, computed in the type of the scale.",
 )  # fmt: skip
+tensor(
+    "tqconv", WIDE, 5,
+    "x: T[n, c*groups, *t:1..3], w: U[m, c, *taps:t], bias?: i32[m], xz?: T[~x], wz?: U[~w], "
+    "scale?: f32[~d], dz?: V[~d] -> d: V[n, m, *windows(t, taps)]",
+    T="u8|i8", U="u8|i8", V="i32|u8|i8",
+    requires={"m % groups == 0": "at", "spatial_rank in (0, len(t))": "at"},
+    means="""at = p * stride + k * dilation - pad_begin
+    first = o * groups // m * c
+    total = sum((x[i, first + j, *at] - xz[i, first + j, *at]) * (w[o, j, *k] - wz[o, j, *k])
+                for j in c for k in taps if at in t) + bias[o]
+    d[i, o, *p] = (rint(total * scale[i, o, *p]) if has(scale) else total) + dz[i, o, *p]""",
+    work="2 * prod(d) * c * prod(taps)", pieces="n * groups * prod(d[2:-1])",
+    doc="Convolution of quantised numbers: products of integers less their zero points, summed "
+    "exactly (modulo 2^32). With a scale, what the result's zero point and scale make of the sums: "
+    "rounded to nearest (ties to even), moved and saturated. Padding is the zero point.",
+)  # fmt: skip
