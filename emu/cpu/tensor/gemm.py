@@ -51,8 +51,9 @@ _LARGE, _LARGE_FOR_ONE = 1 << 25, 1 << 23
 """Bytes from which a right operand is large; for a single row of the left one."""
 _COLLISION, _WAYS = 4096, 9
 """Bytes apart at which lines share their place in a first-level cache, and how many find room."""
-_FEW_TILES = 5
-"""Tiles of rows up to which packing the right operand does not pay."""
+_FEW_TILES, _FEW_TILES_AT_A_COST = 32, 5
+"""Tiles of rows up to which packing the right operand does not pay; where its rows collide, or its
+elements have to be widened."""
 _WIDEST = 16
 """Vectors across a tile at most."""
 _LATENCY = 8
@@ -158,11 +159,13 @@ def _left(p: Product, height: int) -> str:
 
 
 def _right(p: Product, height: int) -> str:
-    """How the right operand is read: in place if few rows use it, or caches hold it anyway."""
+    """How the right operand is read: in place if too few rows use it for packing to pay, or caches
+    hold it anyway."""
     (m, _, k), dtype, (row, column) = p.extents, p.b.dtype, p.b.strides[-2:]
-    reach = k * abs(row) * (4 if row % _COLLISION == 0 else 1)
-    small = reach <= _IN_PLACE and sum_size(dtype) == dtype.size
-    if column == dtype.size and (m <= _FEW_TILES * height or small or _streamed(p)):
+    collide, narrow = row % _COLLISION == 0, sum_size(dtype) != dtype.size
+    small = k * abs(row) * (4 if collide else 1) <= _IN_PLACE and not narrow
+    few = m <= (_FEW_TILES_AT_A_COST if collide or narrow else _FEW_TILES) * height
+    if column == dtype.size and (few or small or _streamed(p)):
         return "row"
     return layout(dtype, column, row)
 
