@@ -94,6 +94,24 @@ def test_integers_divide_as_risc_v_does() -> None:
     assert Bench().run("tmod", (6,), "i32", x, y).tolist() == [1, 1, -1, -1, 5, 0]
 
 
+@pytest.mark.parametrize("dtype", INTS)
+def test_integers_of_all_sizes_divide_exactly(dtype: str) -> None:
+    limits, type_ = np.iinfo(NUMPY[dtype]), NUMPY[dtype]
+    ends = np.array([limits.min, limits.max, limits.max - 1, limits.max // 2, 1, 2, 3], type_)
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.integers(limits.min, limits.max, 3000, type_), np.tile(ends, 7)])
+    y = np.concatenate([rng.integers(limits.min, limits.max, 3000, type_), np.repeat(ends, 7)])
+    x, y = x[y != 0], y[y != 0]
+    quotients = [
+        abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+        for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    ]
+    expected = np.array(quotients, object).astype(type_)
+    np.testing.assert_array_equal(Bench().run("tdiv", x.shape, dtype, x, y), expected)
+    np.testing.assert_array_equal(Bench().run("tmod", x.shape, dtype, x, y), np.mod(x, y))
+    np.testing.assert_array_equal(Bench().run("tfmod", x.shape, dtype, x, y), np.fmod(x, y))
+
+
 def test_float_division_modulo_and_power_follow_ieee() -> None:
     x = np.array([1, -1, 0, 5.5, -5.5, 2, -2, -2, 9, 0, np.inf, 1e300], np.float64)
     y = np.array([0, 0, 0, 2, 2, 0.5, 3, 0.5, -0.5, -1, -1, 2], np.float64)

@@ -215,8 +215,7 @@ class Arithmetic:
         if self.floating:
             return self.b.fdiv(x, y)
         zero, divisor, overflow = self._safe_divisor(x, y)
-        quotient = (self.b.sdiv if self.dtype.signed else self.b.udiv)(x, divisor)
-        quotient = self.b.select(overflow, x, quotient)
+        quotient = self.b.select(overflow, x, self._quotient(x, divisor))
         return self.b.select(zero, self.const(x, -1), quotient)
 
     def _safe_divisor(self, x: Value, y: Value) -> tuple[Value, Value, Value]:
@@ -231,11 +230,29 @@ class Arithmetic:
             bad = overflow
         return zero, self.b.select(self.b.or_(zero, bad), self.const(y, 1), y), overflow
 
+    def _quotient(self, x: Value, divisor: Value) -> Value:
+        """x / divisor toward zero, of integers that allow it. No host divides vectors of integers;
+        rounded as a float with twice the bits, a quotient that is not whole stays on its side of
+        the next whole number."""
+        width = bits_of(x.type)
+        if width > 32:
+            return (self.b.sdiv if self.dtype.signed else self.b.udiv)(x, divisor)
+        wide = like(x.type, F32 if width <= 16 else F64)
+        floats = [
+            (self.b.sitofp if self.dtype.signed else self.b.uitofp)(v, wide) for v in (x, divisor)
+        ]
+        whole = self.b.fptosi(self.b.fdiv(*floats), like(x.type, I32))
+        return self.b.trunc(whole, x.type) if width < 32 else whole
+
+    def _rest(self, x: Value, y: Value) -> tuple[Value, Value]:
+        """(y is 0, the remainder with the sign of x)."""
+        zero, divisor, _ = self._safe_divisor(x, y)
+        return zero, self.b.sub(x, self.b.mul(self._quotient(x, divisor), divisor))
+
     def op_mod(self, x: Value, y: Value) -> Value:
         if self.floating:
             return functions.remainder(self.e, x, y)
-        zero, divisor, _ = self._safe_divisor(x, y)
-        rest = (self.b.srem if self.dtype.signed else self.b.urem)(x, divisor)
+        zero, rest = self._rest(x, y)
         if self.dtype.signed:
             differs = self.b.icmp_signed("<", self.b.xor(rest, y), self.const(x, 0))
             some = self.b.icmp_signed("!=", rest, self.const(x, 0))
@@ -303,8 +320,7 @@ class Arithmetic:
     def op_fmod(self, x: Value, y: Value) -> Value:
         if self.floating:
             return functions.remainder(self.e, x, y)
-        zero, divisor, _ = self._safe_divisor(x, y)
-        rest = (self.b.srem if self.dtype.signed else self.b.urem)(x, divisor)
+        zero, rest = self._rest(x, y)
         return self.b.select(zero, x, rest)
 
     def op_pow(self, x: Value, y: Value) -> Value:
