@@ -185,6 +185,14 @@ def test_lines_without_elements_have_no_mean_and_are_not_touched() -> None:
     assert np.isnan(got[2]).all()
 
 
+@pytest.mark.parametrize("mnemonic", ["tlayernorm", "trmsnorm"])
+def test_the_statistics_of_nothing_are_nan(mnemonic: str) -> None:
+    x, none = np.zeros((2, 5, 0), np.float32), np.zeros(0, np.float32)
+    bias = (None,) if mnemonic == "tlayernorm" else ()
+    _, *found = execute(mnemonic, x, "f32", none, extras=bias, results=((2, 5),), axis=2)
+    assert np.isnan(found[0]).all()
+
+
 def test_a_nan_makes_its_line_nan_and_no_other() -> None:
     x = sample("f32", (3, 100), 1)
     x[1, 70] = np.nan

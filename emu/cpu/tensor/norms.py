@@ -144,6 +144,9 @@ def run_layer_norm(
     walk |= {f"s{2 + k}": next(rest) for k, v in enumerate(results) if v}
     walk |= {f"p{2 + k}": v.address for k, v in enumerate(results) if v}
     n = _product(line)
+    if not n:  # the mean of nothing is NaN; only a place to look at is missing
+        source = source.at(SCRATCH.take(VECTOR))
+        walk |= {"p1": source.address, "s1": [0] * len(dims)}
     _record(norm, target, source, walk, True, (n, 1, 1, n), scale, bias, results, epsilon)
     after()
 
