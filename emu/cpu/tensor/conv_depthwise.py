@@ -37,12 +37,17 @@ class Taps:
     step: tuple[int, int]
     gap: tuple[int, int]
     rows: int
-    narrow: bool
+    lanes: int
+    """Of a vector that is a whole row of results; 0: rows are longer than a vector."""
+    image: range | None = None
+    """If all rows of results are computed at a time: the rows of the image, counted from the first
+    tap of the first result. Then rows outside are known, and left out."""
 
     @property
     def name(self) -> str:
         pairs = ("x".join(map(str, pair)) for pair in (self.taps, self.step, self.gap))
-        return f"{' '.join(pairs)} {self.rows}{' narrow' if self.narrow else ''}"
+        rows = "" if self.image is None else f" {self.image.start}-{self.image.stop}"
+        return f"{' '.join(pairs)} {self.rows} {self.lanes}{rows}"
 
     def needed(self) -> dict[int, list[tuple[int, int]]]:
         """By row of the image, counted from the first tap of the first row of results: which rows
@@ -51,7 +56,8 @@ class Taps:
         for tap in range(self.taps[0]):
             for row in range(self.rows):
                 found[row * self.step[0] + tap * self.gap[0]].append((row, tap))
-        return dict(sorted(found.items()))
+        image = self.image
+        return {i: found[i] for i in sorted(found) if image is None or i in image}
 
 
 def rows_for(out_h: int, taps: int) -> int:
@@ -61,12 +67,21 @@ def rows_for(out_h: int, taps: int) -> int:
     return -(-out_h // blocks)
 
 
+def lanes_for(out_w: int, lanes: int) -> int:
+    """The shortest vector, half of a register at least, that holds a row of results; 0 if none."""
+    if out_w > lanes:
+        return 0
+    return lanes // 2 if out_w * 2 <= lanes else lanes
+
+
 class Depthwise(Words):
     """Writes the kernel."""
 
     def __init__(self, e: Emitter, dtype: DType, taps: Taps, act: Activation | None) -> None:
         super().__init__(e, dtype, act)
         self.taps = taps
+        self.lanes = taps.lanes or self.lanes
+        self.stored = vector(storage(dtype), self.lanes)
         self.masks: dict[int, Value] = {}
         """Which lanes lie in the image, by how far they are from the first tap's."""
 
@@ -74,7 +89,7 @@ class Depthwise(Words):
         """A part is some of all images' output channels."""
         e, b = self.e, self.b
         self.zeros = self.zero_row()
-        if self.taps.narrow:
+        if self.taps.lanes:
             self.mask(self.const(0))
         outputs = e.word("outputs")
         first, end = self.share(b.mul(e.word("images"), outputs))
@@ -104,13 +119,15 @@ class Depthwise(Words):
             lines = {}
             for i in self.taps.needed():
                 at = b.add(top, self.const(i))
-                inside = b.icmp_unsigned("<", at, e.word("in_h"))
-                lines[i] = b.select(inside, e.offset(x, self.times(at, e.word("x_h"))), self.zeros)
+                lines[i] = e.offset(x, self.times(at, e.word("x_h")))
+                if self.taps.image is None:
+                    inside = b.icmp_unsigned("<", at, e.word("in_h"))
+                    lines[i] = b.select(inside, lines[i], self.zeros)
             results = [
                 e.offset(y, self.times(b.add(row, self.const(r)), e.word("y_h")))
                 for r in range(self.taps.rows)
             ]
-            if self.taps.narrow:
+            if self.taps.lanes:
                 self.columns(lines, results, weights, bias, self.const(0), True)
             else:
                 self.row(lines, results, weights, bias)
@@ -228,9 +245,11 @@ def depthwise(job: Job) -> None:
     weights = adjacent(job.w, 1, y.dtype.compute)
     if x.strides[4] != x.dtype.size and wide.size > 1:
         x = adjacent(x, 2, x.dtype)
+    rows, lane = rows_for(high.out, high.taps * wide.taps), lanes_for(wide.out, lanes(y.dtype))
+    whole = lane > 0 and rows == high.out
     taps = Taps(
-        (high.taps, wide.taps), (high.step, wide.step), (high.gap, wide.gap),
-        rows_for(high.out, high.taps * wide.taps), wide.out <= lanes(y.dtype),
+        (high.taps, wide.taps), (high.step, wide.step), (high.gap, wide.gap), rows, lane,
+        range(high.pad, high.pad + high.size) if whole else None,
     )  # fmt: skip
     private = zero_room(wide.size * y.dtype.size)
     run = kernel(
