@@ -9,6 +9,7 @@ the image are a row of zeros; columns beside it are masked, where a vector reach
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emu.cpu.tensor.conv_job import Job, adjacent
@@ -26,6 +27,8 @@ DEPTHWISE = Block(
 part."""
 _TAPS_MAX, _CONSTANT_MAX = 49, 4
 """More taps, or larger steps and gaps, are not made kernels for."""
+_SHORT = 2
+"""Vectors of a row of results up to which it is short."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Taps:
     image: range | None = None
     """If all rows of results are computed at a time: the rows of the image, counted from the first
     tap of the first result. Then rows outside are known, and left out."""
+    short: bool = False
+    """Whether few vectors make a row of results."""
 
     @property
     def name(self) -> str:
         pairs = ("x".join(map(str, pair)) for pair in (self.taps, self.step, self.gap))
         rows = "" if self.image is None else f" {self.image.start}-{self.image.stop}"
-        return f"{' '.join(pairs)} {self.rows} {self.lanes}{rows}"
+        return f"{' '.join(pairs)} {self.rows} {self.lanes}{rows}{' short' * self.short}"
 
     def needed(self) -> dict[int, list[tuple[int, int]]]:
         """By row of the image, counted from the first tap of the first row of results: which rows
@@ -60,9 +65,10 @@ class Taps:
         return {i: found[i] for i in sorted(found) if image is None or i in image}
 
 
-def rows_for(out_h: int, taps: int) -> int:
+def rows_for(out_h: int, taps: int, step: int) -> int:
     """Rows of results at a time: more share loads, until registers run out; no row is idle."""
-    most = min(out_h, 8 if taps <= 25 else 4)
+    most = 8 if taps <= 9 or step == 1 else 5
+    most = min(out_h, most if taps <= 25 else 4)
     blocks = -(-out_h // most)
     return -(-out_h // blocks)
 
@@ -102,8 +108,8 @@ class Depthwise(Words):
             self.plane(x, self.moved("w", (output, "w_o")), y, bias)
 
     def plane(self, x: Value, w: Value, y: Value, bias: Value) -> None:
-        """One channel: blocks of rows; the last one may compute some rows a second time."""
-        e, b = self.e, self.b
+        """One channel. Masks are made once where few vectors make a row."""
+        e = self.e
         kind, size = compute(self.dtype), self.dtype.compute.size
         weights = [
             [
@@ -112,6 +118,25 @@ class Depthwise(Words):
             ]
             for r in range(self.taps.taps[0])
         ]
+        if self.taps.lanes:
+            self.blocks(
+                x, y, lambda rows, to: self.columns(rows, to, weights, bias, self.const(0), True)
+            )
+        elif self.taps.short:
+            with e.loop(0, e.word("out_w"), self.lanes) as at:
+                self.mask(at.index)
+                self.blocks(
+                    x, y, lambda rows, to: self.columns(rows, to, weights, bias, at.index, True)
+                )
+        else:
+            self.blocks(x, y, lambda rows, to: self.row(rows, to, weights, bias))
+
+    def blocks(
+        self, x: Value, y: Value, body: Callable[[dict[int, Value], list[Value]], None]
+    ) -> None:
+        """Blocks of rows; the last one may compute some rows a second time. The body is given where
+        the rows of the image and those of the results are."""
+        e, b = self.e, self.b
         last = b.sub(e.word("out_h"), self.const(self.taps.rows))
         with e.loop(0, e.word("out_h"), self.taps.rows) as block:
             row = self.least(block.index, last)
@@ -127,10 +152,7 @@ class Depthwise(Words):
                 e.offset(y, self.times(b.add(row, self.const(r)), e.word("y_h")))
                 for r in range(self.taps.rows)
             ]
-            if self.taps.lanes:
-                self.columns(lines, results, weights, bias, self.const(0), True)
-            else:
-                self.row(lines, results, weights, bias)
+            body(lines, results)
 
     def row(
         self,
@@ -156,20 +178,27 @@ class Depthwise(Words):
         image's."""
         e, b, (_, step) = self.e, self.b, self.taps.step
         left = b.sub(self.times(column, step), e.word("pad_w"))
-        reach = (self.lanes - 1) * step + (self.taps.taps[1] - 1) * self.taps.gap[1] + step
+        reach = max(self.shifts()) + self.lanes
         ends = b.icmp_signed("<=", b.add(left, self.const(reach)), e.word("in_w"))
         whole = b.icmp_signed("<=", b.add(column, self.const(self.lanes)), e.word("out_w"))
         return b.and_(b.and_(b.icmp_signed(">=", left, self.const(0)), whole), ends)
+
+    def shifts(self) -> list[int]:
+        """How far from the first tap's first element vectors of the image begin: for step 2, those
+        of which every second element is taken."""
+        n, shifts = self.lanes, [c * self.taps.gap[1] for c in range(self.taps.taps[1])]
+        if self.taps.step[1] != 2:
+            return shifts
+        if max(shifts) <= 2:
+            return [0, n, 2 * n][: 2 + max(shifts) // 2]
+        return sorted({(s & ~1) + half for s in shifts for half in (0, n)})
 
     def mask(self, column: Value) -> None:
         """Make the masks for results from `column` on."""
         e, b, (_, step) = self.e, self.b, self.taps.step
         left = b.sub(self.times(column, step), e.word("pad_w"))
-        shifts = {c * self.taps.gap[1] for c in range(self.taps.taps[1])}
-        if step == 2:
-            shifts = {(s & ~1) + half for s in shifts for half in (0, self.lanes)}
         self.masks = {
-            s: self.between(b.add(left, self.const(s)), e.word("in_w")) for s in sorted(shifts)
+            s: self.between(b.add(left, self.const(s)), e.word("in_w")) for s in self.shifts()
         }
         self.free = e.mask_below(b.sub(e.word("out_w"), column), self.lanes)
 
@@ -214,12 +243,13 @@ class Depthwise(Words):
         if step == 1:
             value = adjacent(shift)
         elif step == 2:
-            even = shift & ~1
-            value = self.shuffled(
-                adjacent(even),
-                adjacent(even + self.lanes),
-                range(shift & 1, 2 * self.lanes, 2),
-            )
+            n, even, parity = self.lanes, shift & ~1, shift & 1
+            third = even == 2 and even not in self.shifts()
+            even = 0 if third else even
+            pick = range(parity, 2 * n, 2)
+            value = self.shuffled(adjacent(even), adjacent(even + n), pick)
+            if third:  # the last lane comes from a third vector
+                value = self.shuffled(value, adjacent(2 * n), range(1, n + 1))
         else:
             start = b.add(left, self.const(shift))
             steps = b.mul(e.iota(I64, self.lanes), e.const(vector(I64, self.lanes), step))
@@ -236,6 +266,8 @@ def is_depthwise(job: Job) -> bool:
     if job.groups != job.x.dims[1] or (deep.size, deep.out, deep.taps, deep.pad) != (1, 1, 1, 0):
         return False
     constants = (high.step, wide.step, high.gap, wide.gap)
+    if (wide.taps - 1) * wide.gap >= lanes(job.y.dtype):
+        return False
     return high.taps * wide.taps <= _TAPS_MAX and max(constants) <= _CONSTANT_MAX
 
 
@@ -245,11 +277,15 @@ def depthwise(job: Job) -> None:
     weights = adjacent(job.w, 1, y.dtype.compute)
     if x.strides[4] != x.dtype.size and wide.size > 1:
         x = adjacent(x, 2, x.dtype)
-    rows, lane = rows_for(high.out, high.taps * wide.taps), lanes_for(wide.out, lanes(y.dtype))
-    whole = lane > 0 and rows == high.out
+    rows, lane = (
+        rows_for(high.out, high.taps * wide.taps, high.step),
+        lanes_for(wide.out, lanes(y.dtype)),
+    )
+    whole = lane > 0 and rows == high.out and high.pad <= high.taps * high.gap
     taps = Taps(
         (high.taps, wide.taps), (high.step, wide.step), (high.gap, wide.gap), rows, lane,
         range(high.pad, high.pad + high.size) if whole else None,
+        not lane and wide.out <= _SHORT * lanes(y.dtype),
     )  # fmt: skip
     private = zero_room(wide.size * y.dtype.size)
     run = kernel(
