@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from emu.cpu.tensor import execute
 from emu.cpu.tensor.attributes import EXTRAS, Attributes
 from emu.cpu.tensor.checks import check, defaults, named
-from emu.cpu.tensor.descriptor import DTYPES, Descriptor, DType, dense, dense_strides
+from emu.cpu.tensor.descriptor import DTYPES, DType, dense
 from emu.cpu.tensor.faults import TensorFault
 from emu.cpu.tensor.reference import Array, Number, converted, evaluate
 from emu.isa.xaitensor import Declaration
 from emu.isa.xaitensor.notation import Scope, read
 from emu.isa.xaitensor.rules import RULES, BadAttribute, NoBroadcast, broadcast
 from emu.isa.xaitensor.signature import Dim, Operand, admits
-from tests.tensor.bench import BASE, NUMPY, Bench, bf16_to_f32, descriptor
 
 Dims = tuple[int, ...]
 _ATTEMPTS = 2000
@@ -220,64 +218,3 @@ def _element(dtype: DType, rng: random.Random) -> Number:
     if dtype.kind == "int" and rng.random() < 0.05:
         return converted(rng.choice([-(2**63), 2**63 - 1, 128, 255]), dtype)
     return converted(rng.randint(-6, 6), dtype)
-
-
-class Placed:
-    """A case in memory: td, ts1 and ts2 in tr0 to tr2, extra operands from `FIRST_EXTRA` on."""
-
-    def __init__(self, case: Case, *, elements: bool = True) -> None:
-        self.case, self.bench = case, Bench()
-        self.tensors: dict[str, Descriptor] = {}
-        for operand in case.declaration.operands:
-            if operand.name in case.dims:
-                self.tensors[operand.name] = (
-                    self._place(operand) if elements else self._form(operand)
-                )
-        self.block = 0
-        if case.at.given:
-            self.block = self.bench.take(128, 128)
-            self.bench.write(self.block, case.at.encode())
-
-    def _place(self, operand: Operand) -> Descriptor:
-        dims, dtype = self.case.dims[operand.name], self.case.dtypes[operand.name]
-        if operand.written:
-            return self.bench.empty(dims, dtype.name)
-        elements = self.case.sources[operand.name].elements
-        values: Any
-        if dtype.name == "bf16":
-            values = (np.array(elements, np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        else:
-            values = np.array(elements, NUMPY[dtype.name])
-        return self.bench.place(values.reshape(dims), dtype.name)
-
-    def _form(self, operand: Operand) -> Descriptor:
-        """A descriptor of elements that are not there."""
-        dims, dtype = self.case.dims[operand.name], self.case.dtypes[operand.name]
-        strides = [s // dtype.size for s in dense_strides(dims, dtype.size)]
-        return descriptor(BASE, dtype.name, dims, strides)
-
-    def execute(self) -> None:
-        """Execute it with the descriptors as they are in `tensors`."""
-        declaration = self.case.declaration
-        for operand in declaration.operands:
-            if operand.name in self.tensors:
-                self.bench.tr[register_of(operand)] = self.tensors[operand.name]
-        operands = [*range(1 + declaration.form.sources)]
-        if declaration.form.block:
-            operands.append(self.block)
-        execute(self.bench, declaration.mnemonic, *operands)
-
-    def results(self) -> list[Any]:
-        """The elements of the results, in the order of the signature."""
-        found = []
-        for operand in self.case.declaration.results:
-            if operand.name in self.tensors:
-                array = self.bench.array(self.tensors[operand.name])
-                is_bf16 = self.case.dtypes[operand.name].name == "bf16"
-                found.append(bf16_to_f32(array) if is_bf16 else array)
-        return found
-
-
-def register_of(operand: Operand) -> int:
-    """The tensor register in which a placed case has an operand."""
-    return operand.number if operand.extra is None else FIRST_EXTRA + operand.extra

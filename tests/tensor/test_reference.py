@@ -12,41 +12,14 @@ import random
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from emu.cpu.tensor.descriptor import DType
-from emu.cpu.tensor.reference import Array
 from emu.isa.xaitensor import TENSORS, Declaration
-from tests.tensor.drawn import Case, Placed, draw
+from tests.tensor.drawn import draw
+from tests.tensor.placed import Placed
 
 CASES = int(os.environ.get("AIOS_TENSOR_CASES", "4"))
 """Of every instruction; more of them find more."""
-_MANTISSA = {"f64": 52, "f32": 23, "f16": 10, "bf16": 7}
-_LEAST = {"f64": -1074, "f32": -149, "f16": -24, "bf16": -133}
-
-
-def ulp(value: float, dtype: DType) -> float:
-    """The distance between floats of a type near a value."""
-    exponent = math.frexp(value)[1] - 1 if value else -2000
-    return math.ldexp(1.0, max(exponent - _MANTISSA[dtype.name], _LEAST[dtype.name]))
-
-
-def compare(case: Case, got: np.ndarray, want: Array, ulps: float) -> None:  # type: ignore[type-arg]
-    """Raise AssertionError, showing the case, where `got` is not `want`."""
-    declaration = case.declaration
-    pairs = list(zip(got.ravel().tolist(), want.elements, strict=True))
-    finite = [abs(w) for _, w in pairs if math.isfinite(w)]
-    largest = max(finite, default=0.0)
-    for place, (g, w) in enumerate(pairs):
-        same = g == w or (g != g and w != w)
-        if not same and want.dtype.kind == "float" and math.isfinite(w):
-            scale = w if declaration.elementwise else largest
-            same = abs(g - w) <= ulps * ulp(scale, want.dtype)
-        assert same, (
-            f"{declaration.mnemonic}: element {place} of {want.dims} is {g}, not {w}; "
-            f"{case.dims} {[d.name for d in case.dtypes.values()]} {case.at}"
-        )
 
 
 @pytest.mark.parametrize("declaration", TENSORS.values(), ids=TENSORS.keys())
@@ -56,8 +29,7 @@ def test_the_instruction_does_what_its_declaration_means(declaration: Declaratio
         case = draw(declaration, rng)
         placed = Placed(case)
         placed.execute()
-        for got, want in zip(placed.results(), case.expected(), strict=True):
-            compare(case, got, want, declaration.ulps)
+        placed.compare()
 
 
 WEIRD = {
@@ -82,5 +54,4 @@ def test_fields_that_the_instruction_has_no_use_for_are_ignored(declaration: Dec
     ignored: dict[str, Any] = {field: v for field, v in WEIRD.items() if field not in used}
     placed = Placed(replace(case, at=replace(case.at, given=True, **ignored)))
     placed.execute()
-    for got, want in zip(placed.results(), case.expected(), strict=True):
-        compare(case, got, want, declaration.ulps)
+    placed.compare(case.expected())

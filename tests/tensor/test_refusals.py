@@ -23,7 +23,8 @@ from emu.cpu.traps import Trap
 from emu.isa.xaitensor import TENSORS, Declaration
 from emu.isa.xaitensor.signature import Operand, admits
 from tests.tensor.bench import PAGE
-from tests.tensor.drawn import Case, Placed, draw
+from tests.tensor.drawn import Case, draw
+from tests.tensor.placed import Placed
 
 EACH = pytest.mark.parametrize("declaration", TENSORS.values(), ids=TENSORS.keys())
 _LOAD_PAGE_FAULT, _STORE_PAGE_FAULT = 13, 15
