@@ -97,9 +97,10 @@ class Placed:
             values = _as_numpy(self.case.sources[operand.name])
         if self.rng is None:
             return self.bench.place(values, dtype.name)
-        return self.bench.place(
-            scattered(values, self.rng), dtype.name, offset=self.rng.choice([0, 1, 3, 4080])
-        )
+        offset = self.rng.choice([0, 1, 3, PAGE - 16])
+        tensor = self.bench.place(scattered(values, self.rng), dtype.name, offset=offset)
+        self.bench.take(offset)
+        return tensor
 
     def _form(self, operand: Operand) -> Descriptor:
         """A descriptor of elements that are not there."""

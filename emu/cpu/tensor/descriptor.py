@@ -107,6 +107,11 @@ class View:
         """Whether the elements lie one behind the other in row-major order."""
         return self.strides == dense_strides(self.dims, self.dtype.size)
 
+    def steps_as(self, other: View) -> bool:
+        """Whether equal indices are at equal distances from the start of both: extents count, as
+        one of 1 is stretched where the other's is not."""
+        return self.dims == other.dims and self.strides == other.strides
+
     def at(self, address: Address) -> View:
         """The same view elsewhere."""
         return View(address, self.dtype, self.dims, self.strides)

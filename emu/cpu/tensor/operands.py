@@ -191,7 +191,7 @@ def detach(source: Resolved, destination: Resolved, *, in_place: bool = False) -
     view, target = source.view, destination.view
     if source.copied or destination.copied or apart(view, target):
         return source
-    same = view.address == target.address and view.strides == target.strides
+    same = view.address == target.address and view.steps_as(target)
     if in_place and same and view.dtype.size == target.dtype.size:
         return source
     low, high = view.span()

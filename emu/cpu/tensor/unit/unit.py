@@ -188,6 +188,6 @@ def _pairs(regions: list[int], work: Work) -> list[tuple[int, int, int]]:
                 continue
             one, two = work.views[Operand(written)], work.views[Operand(other)]
             same = other in work.in_place and other not in work.written
-            same = same and one.strides == two.strides and one.dtype.size == two.dtype.size
+            same = same and two.steps_as(one) and one.dtype.size == two.dtype.size
             pairs.append((i, j, int(same)))
     return pairs
