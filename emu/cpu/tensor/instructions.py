@@ -28,6 +28,7 @@ from emu.cpu.tensor import (  # noqa: F401  # imported for their schedules
     pad,
     pool,
     position,
+    qgemm,
     quantize,
     recurrent,
     reduce,

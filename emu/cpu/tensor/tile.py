@@ -15,6 +15,7 @@ whatever the tile: two shapes of tile give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llvmlite import ir
@@ -31,6 +32,9 @@ it, so that fourteen rows in place take seven registers."""
 
 _TALLEST = 16
 """Rows of a tile at most: each is a place in memory that a cache has to keep."""
+
+
+Combine = Callable[[Value, Value, Value], Value]
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,13 @@ def scaled(e: Emitter, index: Value | int, stride: Value | int) -> Value | int:
 
 def accumulate(
     e: Emitter, tile: Tile, left: Matrix, right: Matrix, k: Value, mask: Value | None = None,
-    ahead: int = 0,
+    ahead: int = 0, combine: Combine | None = None,
 ) -> list[Value]:  # fmt: skip
     """The sums of left[rows, k] @ right[k, columns], row by row.
 
     Rows of `right` are adjacent elements. Its last vector is read within `mask` only; lanes outside
-    are 0. Rows `ahead` of the one in use are prefetched.
+    are 0. Rows `ahead` of the one in use are prefetched. `combine(x, y, sum)` is what is done with
+    a factor, a vector and a sum, if it is not to multiply and add.
     """
     whole = vector(sum_type(tile.dtype), lanes(tile.dtype))
     group = _ROWS_OF_A_POINTER if not isinstance(left.row, int) else tile.rows
@@ -110,14 +115,14 @@ def accumulate(
         def vector_at(v: int) -> Value:
             return _vector(e, tile, row, v, mask if v == tile.vectors - 1 else None)
 
-        following = _step(e, tile, factor, vector_at, sums)
+        following = _step(combine or e.fma, tile, factor, vector_at, sums)
         onward = [e.offset(p, left.column) for p in pointers]
         loop.next(*onward, e.offset(row, right.row), *following)
     return loop.values[len(starts) + 1 :]
 
 
 def _step(
-    e: Emitter, tile: Tile, factor: Value, vector_at: Value, sums: list[Value]
+    combine: Combine, tile: Tile, factor: Value, vector_at: Value, sums: list[Value]
 ) -> list[Value]:
     """One step of the inner dimension. What there is less of, factors or vectors, is held in
     registers; the other passes by."""
@@ -128,14 +133,14 @@ def _step(
             x = factor(r)
             for v, y in enumerate(vectors):
                 at = r * tile.vectors + v
-                following[at] = e.fma(x, y, sums[at])
+                following[at] = combine(x, y, sums[at])
         return following
     factors = [factor(r) for r in range(tile.rows)]
     for v in range(tile.vectors):
         y = vector_at(v)
         for r, x in enumerate(factors):
             at = r * tile.vectors + v
-            following[at] = e.fma(x, y, sums[at])
+            following[at] = combine(x, y, sums[at])
     return following
 
 

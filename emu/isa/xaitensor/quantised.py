@@ -13,6 +13,19 @@ from emu.isa.xaitensor.declare import WIDE, declare
 tensor = partial(declare, "quantised")
 
 tensor(
+    "tqmatmul", WIDE, 4,
+    "x: T[~*b, m, k], y: U[~*b, k, n], bias?: i32[~d], xz?: T[m], yz?: U[n], scale?: f32[~d], "
+    "dz?: V[] -> d: V[*b, m, n]",
+    T="u8|i8", U="u8|i8", V="i32|u8|i8",
+    means="""products = sum((x[*b, i, l] - xz[i]) * (y[*b, l, j] - yz[j]) for l in k)
+    total = (products if k > 0 else 0) + bias[*b, i, j]
+    d[*b, i, j] = (rint(total * scale[*b, i, j]) if has(scale) else total) + dz[()]""",
+    work="2 * k * prod(d)", pieces="prod(b)",
+    doc="Matrix product of bytes, exact: sums wrap in i32. Zero points are those of rows of x and "
+    "of columns of y (a stride of 0 makes one serve all). With a scale the sums are rounded to "
+    "nearest, ties to even, and saturate; without one they are cut to the result's type.",
+)  # fmt: skip
+tensor(
     "tquantize", WIDE, 6,
     "x: T[*s], scale: T[~d], zero?: U[~d] -> d: U[*s]", T="float", U="u8|i8|i16",
     means="d[*i] = rint(x[*i] / scale[*i]) + zero[*i]",

@@ -1,0 +1,430 @@
+"""tqmatmul: products of matrices of bytes, exact in i32, with zero points and requantisation.
+
+*Schedule.* The host multiplies an unsigned byte with a signed one, four at a time (`dots.py`). x is
+read in place, four steps of the inner dimension to a broadcast lane; y is packed, as quads of the
+signedness that x does not have: its high bit is turned over where both have the same, which moves
+its zero point b by 128. Zero points are taken out at the end, from the sums of y's columns, made
+while packing, and of x's rows:
+
+    sum of x * y  -  a[i] * (columns[j] - k * b[j])  -  b[j] * rows[i]
+
+Groups of panels of y stay in the second-level cache while all rows of x pass by. Then bias, scale
+and zero point of the result, while the sums are still in registers. Threads divide the columns, or
+the rows where there are few columns; each packs for itself. Integers are exact, so nothing depends
+on how the work is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from emu.cpu.tensor.axes import across
+from emu.cpu.tensor.call import Call, schedule
+from emu.cpu.tensor.descriptor import F32, I32, DType, View, dense
+from emu.cpu.tensor.dots import QUAD, dot, interleave, ones, quad_lanes
+from emu.cpu.tensor.elementwise import run_copy
+from emu.cpu.tensor.emit import F32 as FLOAT
+from emu.cpu.tensor.emit import I8, I64, POINTER, Block, Emitter, Value, like, vector
+from emu.cpu.tensor.emit import I32 as LANE
+from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, kernel
+from emu.cpu.tensor.tile import Matrix, Tile, accumulate, most_rows, scaled
+from emu.cpu.tensor.vectors import convert, storage
+
+_VECTORS = 2
+"""Vectors of columns in a panel."""
+_GROUP_BYTES = 1 << 19
+"""Of packed panels that are kept in the second-level cache."""
+_RANK = 6
+_OPERANDS = ("x", "y", "d", "bias", "scale")
+_BLOCK = Block(
+    "x y d bias scale dz xz yz m n k quads batches rank dims:6 "
+    + " ".join(f"{name}_s:6 {name}_row" for name in _OPERANDS)
+    + " y_column xz_step yz_step blocks tall panels group packed packed_part sums sums_part by_rows"
+)
+
+
+@schedule("tqmatmul")
+def _qmatmul(call: Call) -> None:
+    extras = {name: call.get(name) for name in ("bias", "xz", "yz", "scale", "dz")}
+    run_qmatmul(call["d"], call["x"], call["y"], extras)
+
+
+def run_qmatmul(d: View, x: View, y: View, extras: dict[str, View | None]) -> None:
+    """d = (x - xz) @ (y - yz) + bias, scaled if there is a scale, + dz; see the declaration."""
+    batch, (m, n), k = d.dims[:-2], d.dims[-2:], x.dims[-1]
+    quads = -(-k // QUAD)
+    if x.strides[-1] != 1 or k % QUAD or k == 0:
+        x = _padded(x, quads * QUAD)
+    turned = y.strides[-2] == 1 and k % QUAD == 0
+    if y.strides[-1] != 1 and not turned:
+        y = _copied(y)
+    out = d if d.strides[-1] == d.dtype.size else dense(SCRATCH.take(d.bytes), d.dtype, d.dims)
+    views = {"x": _stretched(x, (*batch, *x.dims[-2:])), "y": _stretched(y, (*batch, k, n)),
+             "d": out}  # fmt: skip
+    layouts = {}
+    for name in ("bias", "scale"):
+        given = extras[name]
+        if given is not None:
+            views[name], layouts[name] = _lined(_stretched(given, d.dims))
+    blocks = max(-(-m // most_rows(_VECTORS)), 1)
+    height = max(-(-m // blocks), 1)
+    form = _Form(
+        x.dtype, y.dtype, d.dtype, height, turned, layouts.get("bias", ""),
+        layouts.get("scale", ""), *(extras[name] is not None for name in ("xz", "yz", "dz")),
+    )  # fmt: skip
+    width = _VECTORS * quad_lanes()
+    panels = -(-n // width)
+    group = max(1, min(panels, _GROUP_BYTES // (width * quads * QUAD + 1)))
+    packed = group * width * (quads * QUAD + 2 * QUAD)
+    words: dict[str, Any] = {
+        "m": m, "n": n, "k": k, "quads": quads, "blocks": blocks, "tall": m - blocks * (height - 1),
+        "panels": panels, "group": group, "by_rows": int(panels < THREADS_MAX and blocks > panels),
+        "packed": SCRATCH.take(packed * THREADS_MAX), "packed_part": packed,
+        "sums": SCRATCH.take(m * QUAD * THREADS_MAX), "sums_part": m * QUAD,
+        **_batches(views), "y_column": y.strides[-1],
+    }  # fmt: skip
+    for name, view in views.items():
+        words |= {name: view.address, f"{name}_row": view.strides[-2]}
+    for name in ("xz", "yz", "dz"):
+        given = extras[name]
+        if given is not None:
+            words[name] = given.address
+            if given.rank:
+                words[f"{name}_step"] = given.strides[0]
+    kernel(form.name, _BLOCK, lambda e: _Writer(e, form).write(), parallel=True)(**words)
+    if out is not d:
+        run_copy(d, out)
+
+
+def _batches(views: dict[str, View]) -> dict[str, Any]:
+    """The words of the walk over batches."""
+    dims = views["d"].dims[:-2]
+    kept = [i for i, extent in enumerate(dims) if extent != 1]
+    words: dict[str, Any] = {"batches": 1, "rank": len(kept), "dims": [dims[i] for i in kept]}
+    for i in kept:
+        words["batches"] *= dims[i]
+    for name, view in views.items():
+        words[f"{name}_s"] = [view.strides[i] for i in kept]
+    return words
+
+
+def _stretched(view: View, dims: tuple[int, ...]) -> View:
+    stretched = view.broadcast(dims)
+    assert stretched is not None  # the instruction has checked the shapes
+    return stretched
+
+
+def _copied(view: View) -> View:
+    copy = dense(SCRATCH.take(view.bytes), view.dtype, view.dims)
+    run_copy(copy, view)
+    return copy
+
+
+def _lined(view: View) -> tuple[View, str]:
+    """A view and how its rows lie: "v" adjacent elements, "s" one element for all."""
+    if view.strides[-1] == 0 or view.dims[-1] == 1:
+        return view, "s"
+    return (view, "v") if view.strides[-1] == view.dtype.size else (_copied(view), "v")
+
+
+def _padded(x: View, width: int) -> View:
+    """A copy whose rows are `width` bytes, zeros at their ends."""
+    whole = dense(SCRATCH.take(max(x.count // max(x.dims[-1], 1), 1) * width), x.dtype,
+                  (*x.dims[:-1], width))  # fmt: skip
+    zero = dense(SCRATCH.take(64), x.dtype, (1,))
+    kernel("tqmatmul zero", Block("to"), lambda e: e.store(e.const(I64, 0), e.pointer("to")))(
+        to=zero.address
+    )
+    run_copy(whole, _stretched(zero, whole.dims))
+    rows = View(whole.address, x.dtype, x.dims, whole.strides)
+    if x.count:
+        run_copy(rows, x)
+    return rows
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the code depends on. `turned`: y is adjacent along its columns. `bias` and `scale` are
+    "" where there is none, or how their rows lie."""
+
+    x: DType
+    y: DType
+    result: DType
+    height: int
+    turned: bool
+    bias: str
+    scale: str
+    left_zero: bool
+    right_zero: bool
+    result_zero: bool
+
+    @property
+    def name(self) -> str:
+        flags = "".join(str(int(f)) for f in (self.left_zero, self.right_zero, self.result_zero))
+        kinds = f"{self.x.name} {self.y.name} {self.result.name} {self.height}"
+        way = "turned" if self.turned else "rows"
+        return f"tqmatmul {kinds} {way} {self.bias or '-'} {self.scale or '-'} {flags}"
+
+    @property
+    def flips(self) -> bool:
+        """Whether y's high bits are turned over."""
+        return self.x.signed == self.y.signed
+
+    @property
+    def moves(self) -> bool:
+        """Whether packed y has a zero point, so that the sums of x's rows are wanted."""
+        return self.right_zero or self.flips
+
+
+class _Writer:
+    """Writes the kernel: batches, groups of panels, tiles."""
+
+    def __init__(self, e: Emitter, form: _Form) -> None:
+        self.e, self.form = e, form
+        self.lanes = quad_lanes()
+        self.width = _VECTORS * self.lanes
+        self.whole = vector(LANE, self.lanes)
+        heights = sorted({h for h in (form.height, form.height - 1) if h})
+        self.tiles = {h: self._tile(h) for h in heights}
+
+    @property
+    def b(self) -> Any:
+        """The builder of the function being written, which a subroutine is for a while."""
+        return self.e.b
+
+    def number(self, value: int) -> Value:
+        return self.e.const(I64, value)
+
+    def smaller(self, x: Value, y: Value) -> Value:
+        return self.e.intrinsic("llvm.smin", I64, x, y)
+
+    def products(self, x: Value, y: Value, sums: Value) -> Value:
+        """`sums` + quads of x times packed quads of y."""
+        signed = self.form.x.signed
+        return dot(self.e, sums, *((y, x) if signed else (x, y)))
+
+    def own(self, name: str) -> Value:
+        """The part's piece of a scratch area."""
+        e = self.e
+        return e.offset(e.pointer(name), e.b.mul(self.e.part, e.word(f"{name}_part")))
+
+    # loops
+
+    def write(self) -> None:
+        e, b = self.e, self.b
+        by_rows = b.icmp_signed("!=", e.word("by_rows"), self.number(0))
+        self.rows = self._share("blocks", by_rows)
+        self.columns = self._share("panels", b.not_(by_rows))
+        self.packed, self.sums = self.own("packed"), self.own("sums")
+        with e.loop(0, e.word("batches")) as index:
+            self._batch(index.index)
+
+    def _share(self, total: str, divided: Value) -> tuple[Value, Value]:
+        """The part's range of what a word counts; all of it unless it is `divided`."""
+        e, b, count = self.e, self.b, self.e.word(total)
+        following = b.add(e.part, self.number(1))
+        low, high = (b.sdiv(b.mul(count, p), e.parts) for p in (e.part, following))
+        return b.select(divided, low, self.number(0)), b.select(divided, high, count)
+
+    def _batch(self, index: Value) -> None:
+        """One product of the batch; the last dimension is the fastest."""
+        e, b, form = self.e, self.b, self.form
+        names = ["x", "y", "d"] + ["bias"] * bool(form.bias) + ["scale"] * bool(form.scale)
+        rank = e.word("rank")
+        with e.loop(0, rank, carry=[index, *(e.pointer(name) for name in names)]) as d:
+            at = b.sub(b.sub(rank, d.index), self.number(1))
+            left, *pointers = d.values
+            extent = e.word("dims", at)
+            here = b.srem(left, extent)
+            moved = [e.offset(p, b.mul(here, e.word(f"{name}_s", at)))
+                     for name, p in zip(names, pointers, strict=True)]  # fmt: skip
+            d.next(b.sdiv(left, extent), *moved)
+        self.at = dict(zip(names, d.values[1:], strict=True))
+        if form.moves:
+            with e.loop(self._row(self.rows[0]), self._row(self.rows[1])) as row:
+                self._sum_row(row.index)
+        group = e.word("group")
+        with e.loop(*self.columns, group) as first:
+            end = self.smaller(b.add(first.index, group), self.columns[1])
+            with e.loop(first.index, end) as panel:
+                self._pack(panel.index, b.sub(panel.index, first.index))
+            with e.loop(*self.rows) as block, e.loop(first.index, end) as panel:
+                self._call(block.index, panel.index, b.sub(panel.index, first.index))
+
+    def _row(self, block: Value) -> Value:
+        """The first row of a block: the first ones are a row taller."""
+        less = self.b.mul(block, self.number(self.form.height - 1))
+        return self.b.add(less, self.smaller(block, self.e.word("tall")))
+
+    def _panel(self, number: Value) -> Value:
+        """A packed panel: quads, then for each column columns[j] - k * b[j], and b[j]."""
+        size = self.b.add(self.e.word("quads"), self.number(2))
+        return self.e.offset(
+            self.packed, scaled(self.e, self.b.mul(number, size), self.width * QUAD)
+        )
+
+    def _sum_row(self, row: Value) -> None:
+        """The sum of a row of x, which has whole quads."""
+        e, b = self.e, self.b
+        line = e.offset(self.at["x"], b.mul(row, e.word("x_row")))
+        quads, unit = e.word("quads"), ones(e, self.lanes)
+
+        def add(at: Value, sums: Value, mask: Value | None) -> Value:
+            x = e.load(e.offset(line, scaled(e, at, QUAD)), self.whole, mask)
+            return dot(e, sums, *((unit, x) if self.form.x.signed else (x, unit)))
+
+        end = b.and_(quads, self.number(-self.lanes))
+        with e.loop(0, end, self.lanes, carry=[e.const(self.whole, 0)]) as loop:
+            loop.next(add(loop.index, loop.values[0], None))
+        rest = b.sub(quads, end)
+        total = add(end, loop.values[0], e.mask_below(rest, self.lanes))
+        e.store(across(e, total, b.add), e.offset(self.sums, scaled(e, row, QUAD)))
+
+    # packing
+
+    def _pack(self, panel: Value, number: Value) -> None:
+        """Columns of y as quads, and what their zero points take from every sum."""
+        e, b, form = self.e, self.b, self.form
+        start, column = self._panel(number), b.mul(panel, self.number(self.width))
+        unit = ones(e, self.lanes)
+        for v in range(_VECTORS):
+            first = b.add(column, self.number(v * self.lanes))
+            mask = e.mask_below(b.sub(e.word("n"), first), self.lanes)
+            with e.loop(0, e.word("quads"), carry=[e.const(self.whole, 0)]) as quad:
+                y = self._quads(quad.index, first, mask)
+                place = scaled(e, quad.index, self.width * QUAD)
+                e.store(y, e.offset(e.offset(start, place), v * self.lanes * QUAD))
+                pair = (y, unit) if form.x.signed else (unit, y)
+                quad.next(dot(e, quad.values[0], *pair))
+            end = e.offset(start, scaled(e, e.word("quads"), self.width * QUAD))
+            end = e.offset(end, v * self.lanes * QUAD)
+            zero = self._right_zero(first, mask)
+            count = e.splat(b.trunc(e.word("k"), LANE), self.lanes)
+            e.store(b.sub(quad.values[0], b.mul(count, zero)), end)
+            e.store(zero, e.offset(end, self.width * QUAD))
+
+    def _quads(self, quad: Value, column: Value, mask: Value) -> Value:
+        """Four steps of the columns from `column` on; steps behind the last are 0."""
+        e, b = self.e, self.b
+        step = b.mul(quad, self.number(QUAD))
+        line = e.offset(self.at["y"], b.mul(step, e.word("y_row")))
+        turn = e.const(self.whole, -0x7F7F7F80 if self.form.flips else 0)
+        if self.form.turned:
+            places = b.add(e.splat(column, self.lanes), e.iota(I64, self.lanes))
+            places = b.mul(places, e.splat(e.word("y_column"), self.lanes))
+            return b.xor(e.gather(line, places, LANE, mask), turn)
+        rows = []
+        left = b.sub(e.word("k"), step)
+        for i in range(QUAD):
+            there = b.icmp_signed("<", self.number(i), left)
+            inside = b.and_(mask, e.splat(there, self.lanes))
+            place = e.offset(line, b.add(b.mul(self.number(i), e.word("y_row")), column))
+            y = e.load(place, vector(I8, self.lanes), inside)
+            if self.form.flips:
+                flip = e.splat(b.select(there, e.const(I8, -128), e.const(I8, 0)), self.lanes)
+                y = b.xor(y, flip)
+            rows.append(y)
+        return interleave(e, rows)
+
+    def _right_zero(self, column: Value, mask: Value) -> Value:
+        """Zero points of packed columns, as i32."""
+        e, b, form = self.e, self.b, self.form
+        zero = e.const(self.whole, 0)
+        if form.right_zero:
+            places = b.add(e.splat(column, self.lanes), e.iota(I64, self.lanes))
+            places = b.mul(places, e.splat(e.word("yz_step"), self.lanes))
+            held = e.gather(e.pointer("yz"), places, I8, mask)
+            zero = (b.sext if form.y.signed else b.zext)(held, self.whole)
+        if form.flips:
+            zero = b.add(zero, e.const(self.whole, 128 if form.y.signed else -128))
+        return zero
+
+    # tiles
+
+    def _call(self, block: Value, panel: Value, number: Value) -> None:
+        """The tile where a block of rows and a panel of columns meet."""
+        e, b, form = self.e, self.b, self.form
+        row, column = self._row(block), b.mul(panel, self.number(self.width))
+        rows = b.sub(self._row(b.add(block, self.number(1))), row)
+        x = e.offset(self.at["x"], b.mul(row, e.word("x_row")))
+        places = [
+            e.offset(e.offset(self.at[name], b.mul(row, e.word(f"{name}_row"))), offset)
+            for name, offset in (
+                ("d", scaled(e, column, form.result.size)),
+                ("bias" if form.bias else "d", scaled(e, column, QUAD * (form.bias == "v"))),
+                ("scale" if form.scale else "d", scaled(e, column, QUAD * (form.scale == "v"))),
+            )
+        ]
+        free = b.sub(e.word("n"), column)
+        for height, tile in self.tiles.items():
+            with b.if_then(b.icmp_signed("==", rows, self.number(height))):
+                e.call(tile, x, self._panel(number), *places, self.sums, row, free)
+
+    def _tile(self, height: int) -> Any:
+        """Subroutine: `height` rows with a panel of columns, of which `free` are there."""
+        e = self.e
+        types = (*[POINTER] * 6, I64, I64)
+        with e.subroutine(f"tile{height}", *types) as function:
+            _, x, panel, out, bias, scale, sums_at, row, free = function.args
+            tile = Tile(I32, height, _VECTORS, packed_right=True)
+            left = Matrix(x, e.word("x_row"), QUAD)
+            right = Matrix(panel, self.width * QUAD, QUAD)
+            quads = e.word("quads")
+            sums = accumulate(e, tile, left, right, quads, combine=self.products)
+            end = e.offset(panel, scaled(e, quads, self.width * QUAD))
+            for v in range(_VECTORS):
+                offset = v * self.lanes * QUAD
+                mask = e.mask_below(e.b.sub(free, self.number(v * self.lanes)), self.lanes)
+                columns = [e.load(e.offset(end, offset + i * self.width * QUAD), self.whole)
+                           for i in range(2)]  # fmt: skip
+                for r in range(height):
+                    at = e.b.add(row, self.number(r))
+                    value = self._without_zeros(sums[r * _VECTORS + v], at, columns, sums_at)
+                    lines = [
+                        e.offset(p, scaled(e, r, e.word(f"{name}_row")))
+                        for name, p in (("bias", bias), ("scale", scale), ("d", out))
+                    ]
+                    self._store(value, lines, v, mask)
+        return function
+
+    def _without_zeros(self, value: Value, row: Value, columns: list[Value], sums: Value) -> Value:
+        """Sums of products without what zero points add to them."""
+        e, b, form = self.e, self.b, self.form
+        if form.left_zero:
+            held = e.load(e.offset(e.pointer("xz"), b.mul(row, e.word("xz_step"))), I8)
+            zero = e.splat((b.sext if form.x.signed else b.zext)(held, LANE), self.lanes)
+            value = b.sub(value, b.mul(zero, columns[0]))
+        if form.moves:
+            total = e.splat(e.load(e.offset(sums, scaled(e, row, QUAD)), LANE), self.lanes)
+            value = b.sub(value, b.mul(columns[1], total))
+        return value
+
+    def _store(self, value: Value, lines: list[Value], v: int, mask: Value) -> None:
+        """Bias, scale and zero point, and a row's vector of results."""
+        e, b, form = self.e, self.b, self.form
+        bias, scale, out = lines
+        if form.bias:
+            value = b.add(value, self._operand(bias, form.bias, v, mask, self.whole))
+        result = form.result
+        if form.scale:
+            real = like(self.whole, FLOAT)
+            value = b.sitofp(value, real)
+            value = b.fmul(value, self._operand(scale, form.scale, v, mask, real))
+            value = e.intrinsic("llvm.rint", real, value)
+            if form.result_zero:
+                zero = e.load(e.pointer("dz"), storage(result))
+                value = b.fadd(value, e.splat(convert(e, zero, result, F32), self.lanes))
+            value = convert(e, value, F32, result)
+        else:
+            value = value if result is I32 else b.trunc(value, vector(I8, self.lanes))
+            if form.result_zero:
+                zero = e.load(e.pointer("dz"), storage(result))
+                value = b.add(value, e.splat(zero, self.lanes))
+        e.store(value, e.offset(out, v * self.lanes * result.size), mask)
+
+    def _operand(self, line: Value, layout: str, v: int, mask: Value, type_: Any) -> Value:
+        e = self.e
+        if layout == "s":
+            return e.splat(e.load(line, type_.element), self.lanes)
+        return e.load(e.offset(line, v * self.lanes * QUAD), type_, mask)
