@@ -8,8 +8,10 @@ while packing, and of x's rows:
 
     sum of x * y  -  a[i] * (columns[j] - k * b[j])  -  b[j] * rows[i]
 
-Groups of panels of y stay in the second-level cache while all rows of x pass by. Then bias, scale
-and zero point of the result, while the sums are still in registers. Threads divide the columns, or
+A panel, `_DEPTH` quads deep, stays in the first-level cache, a group of them in the second, while
+all rows of x pass by; where the inner dimension is deeper, sums wait in the result, or in scratch
+memory, for what is still to be added. Then bias, scale and zero point of the result, while the sums
+are still in registers. Threads divide the columns, or
 the rows where there are few columns; each packs for itself. Integers are exact, so nothing depends
 on how the work is cut.
 """
@@ -33,14 +35,17 @@ from emu.cpu.tensor.vectors import convert, storage
 
 _VECTORS = 2
 """Vectors of columns in a panel."""
-_GROUP_BYTES = 1 << 19
+_DEPTH = 256
+"""Quads of the inner dimension in a panel: 32 KiB of it, on AVX-512."""
+_GROUP_BYTES = 1 << 18
 """Of packed panels that are kept in the second-level cache."""
 _RANK = 6
 _OPERANDS = ("x", "y", "d", "bias", "scale")
 _BLOCK = Block(
     "x y d bias scale dz xz yz m n k quads batches rank dims:6 "
     + " ".join(f"{name}_s:6 {name}_row" for name in _OPERANDS)
-    + " y_column xz_step yz_step blocks tall panels group packed packed_part sums sums_part by_rows"
+    + " y_column xz_step yz_step blocks tall panels group depth packed packed_part sums sums_part"
+    " columns columns_part waiting waiting_part waiting_row by_rows"
 )
 
 
@@ -72,16 +77,20 @@ def run_qmatmul(d: View, x: View, y: View, extras: dict[str, View | None]) -> No
     form = _Form(
         x.dtype, y.dtype, d.dtype, height, turned, layouts.get("bias", ""),
         layouts.get("scale", ""), *(extras[name] is not None for name in ("xz", "yz", "dz")),
+        deep=quads > _DEPTH,
     )  # fmt: skip
     width = _VECTORS * quad_lanes()
     panels = -(-n // width)
-    group = max(1, min(panels, _GROUP_BYTES // (width * quads * QUAD + 1)))
-    packed = group * width * (quads * QUAD + 2 * QUAD)
+    depth = min(quads, _DEPTH)
+    group = max(1, min(panels, _GROUP_BYTES // (width * depth * QUAD + 1)))
+    packed = group * width * depth * QUAD
+    columns = group * width * 2 * QUAD
     words: dict[str, Any] = {
         "m": m, "n": n, "k": k, "quads": quads, "blocks": blocks, "tall": m - blocks * (height - 1),
         "panels": panels, "group": group, "by_rows": int(panels < THREADS_MAX and blocks > panels),
         "packed": SCRATCH.take(packed * THREADS_MAX), "packed_part": packed,
-        "sums": SCRATCH.take(m * QUAD * THREADS_MAX), "sums_part": m * QUAD,
+        "sums": SCRATCH.take(m * QUAD * THREADS_MAX), "sums_part": m * QUAD, "depth": depth,
+        "columns": SCRATCH.take(columns * THREADS_MAX), "columns_part": columns,
         **_batches(views), "y_column": y.strides[-1],
     }  # fmt: skip
     for name, view in views.items():
@@ -92,6 +101,10 @@ def run_qmatmul(d: View, x: View, y: View, extras: dict[str, View | None]) -> No
             words[name] = given.address
             if given.rank:
                 words[f"{name}_step"] = given.strides[0]
+    if form.deep and not form.direct:
+        waiting = m * group * width * QUAD
+        words |= {"waiting": SCRATCH.take(waiting * THREADS_MAX), "waiting_part": waiting}
+        words["waiting_row"] = group * width * QUAD
     kernel(form.name, _BLOCK, lambda e: _Writer(e, form).write(), parallel=True)(**words)
     if out is not d:
         run_copy(d, out)
@@ -158,10 +171,18 @@ class _Form:
     left_zero: bool
     right_zero: bool
     result_zero: bool
+    deep: bool
+    """Whether the inner dimension is cut into blocks."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether sums can wait in the result for the next block."""
+        return self.result is I32
 
     @property
     def name(self) -> str:
-        flags = "".join(str(int(f)) for f in (self.left_zero, self.right_zero, self.result_zero))
+        traits = (self.left_zero, self.right_zero, self.result_zero, self.deep)
+        flags = "".join(str(int(trait)) for trait in traits)
         kinds = f"{self.x.name} {self.y.name} {self.result.name} {self.height}"
         way = "turned" if self.turned else "rows"
         return f"tqmatmul {kinds} {way} {self.bias or '-'} {self.scale or '-'} {flags}"
@@ -216,7 +237,7 @@ class _Writer:
         by_rows = b.icmp_signed("!=", e.word("by_rows"), self.number(0))
         self.rows = self._share("blocks", by_rows)
         self.columns = self._share("panels", b.not_(by_rows))
-        self.packed, self.sums = self.own("packed"), self.own("sums")
+        self.packed, self.sums, self.zeros = (self.own(n) for n in ("packed", "sums", "columns"))
         with e.loop(0, e.word("batches")) as index:
             self._batch(index.index)
 
@@ -247,10 +268,18 @@ class _Writer:
         group = e.word("group")
         with e.loop(*self.columns, group) as first:
             end = self.smaller(b.add(first.index, group), self.columns[1])
-            with e.loop(first.index, end) as panel:
-                self._pack(panel.index, b.sub(panel.index, first.index))
-            with e.loop(*self.rows) as block, e.loop(first.index, end) as panel:
-                self._call(block.index, panel.index, b.sub(panel.index, first.index))
+            quads = e.intrinsic("llvm.smax", I64, e.word("quads"), self.number(1))
+            with e.loop(0, quads, _DEPTH) as inner:
+                steps = self.smaller(b.sub(e.word("quads"), inner.index), self.number(_DEPTH))
+                self._group(first.index, end, inner.index, steps)
+
+    def _group(self, first: Value, end: Value, quad: Value, steps: Value) -> None:
+        """All rows with the panels `first` to `end`, over `steps` quads from `quad` on."""
+        e, b = self.e, self.b
+        with e.loop(first, end) as panel:
+            self._pack(panel.index, b.sub(panel.index, first), quad, steps)
+        with e.loop(*self.rows) as block, e.loop(first, end) as panel:
+            self._call(block.index, panel.index, b.sub(panel.index, first), quad, steps)
 
     def _row(self, block: Value) -> Value:
         """The first row of a block: the first ones are a row taller."""
@@ -258,11 +287,13 @@ class _Writer:
         return self.b.add(less, self.smaller(block, self.e.word("tall")))
 
     def _panel(self, number: Value) -> Value:
-        """A packed panel: quads, then for each column columns[j] - k * b[j], and b[j]."""
-        size = self.b.add(self.e.word("quads"), self.number(2))
-        return self.e.offset(
-            self.packed, scaled(self.e, self.b.mul(number, size), self.width * QUAD)
-        )
+        """A packed panel."""
+        size = self.b.mul(number, self.e.word("depth"))
+        return self.e.offset(self.packed, scaled(self.e, size, self.width * QUAD))
+
+    def _zeros(self, number: Value) -> Value:
+        """For each column of a panel columns[j] - k * b[j], then for each b[j]."""
+        return self.e.offset(self.zeros, scaled(self.e, number, 2 * self.width * QUAD))
 
     def _sum_row(self, row: Value) -> None:
         """The sum of a row of x, which has whole quads."""
@@ -283,26 +314,28 @@ class _Writer:
 
     # packing
 
-    def _pack(self, panel: Value, number: Value) -> None:
+    def _pack(self, panel: Value, number: Value, first_quad: Value, steps: Value) -> None:
         """Columns of y as quads, and what their zero points take from every sum."""
         e, b, form = self.e, self.b, self.form
         start, column = self._panel(number), b.mul(panel, self.number(self.width))
+        begins = b.icmp_signed("==", first_quad, self.number(0))
         unit = ones(e, self.lanes)
         for v in range(_VECTORS):
             first = b.add(column, self.number(v * self.lanes))
             mask = e.mask_below(b.sub(e.word("n"), first), self.lanes)
-            with e.loop(0, e.word("quads"), carry=[e.const(self.whole, 0)]) as quad:
-                y = self._quads(quad.index, first, mask)
-                place = scaled(e, quad.index, self.width * QUAD)
-                e.store(y, e.offset(e.offset(start, place), v * self.lanes * QUAD))
+            zero = self._right_zero(first, mask)
+            place = e.offset(self._zeros(number), v * self.lanes * QUAD)
+            count = e.splat(b.trunc(e.word("k"), LANE), self.lanes)
+            with e.branch(b.not_(begins), [b.neg(b.mul(count, zero))]) as known:
+                known.next(e.load(place, self.whole))
+            with e.loop(0, steps, carry=known.values) as quad:
+                y = self._quads(b.add(first_quad, quad.index), first, mask)
+                there = scaled(e, quad.index, self.width * QUAD)
+                e.store(y, e.offset(e.offset(start, there), v * self.lanes * QUAD))
                 pair = (y, unit) if form.x.signed else (unit, y)
                 quad.next(dot(e, quad.values[0], *pair))
-            end = e.offset(start, scaled(e, e.word("quads"), self.width * QUAD))
-            end = e.offset(end, v * self.lanes * QUAD)
-            zero = self._right_zero(first, mask)
-            count = e.splat(b.trunc(e.word("k"), LANE), self.lanes)
-            e.store(b.sub(quad.values[0], b.mul(count, zero)), end)
-            e.store(zero, e.offset(end, self.width * QUAD))
+            e.store(quad.values[0], place)
+            e.store(zero, e.offset(place, self.width * QUAD))
 
     def _quads(self, quad: Value, column: Value, mask: Value) -> Value:
         """Four steps of the columns from `column` on; steps behind the last are 0."""
@@ -342,12 +375,13 @@ class _Writer:
 
     # tiles
 
-    def _call(self, block: Value, panel: Value, number: Value) -> None:
+    def _call(self, block: Value, panel: Value, number: Value, quad: Value, steps: Value) -> None:
         """The tile where a block of rows and a panel of columns meet."""
         e, b, form = self.e, self.b, self.form
         row, column = self._row(block), b.mul(panel, self.number(self.width))
         rows = b.sub(self._row(b.add(block, self.number(1))), row)
         x = e.offset(self.at["x"], b.mul(row, e.word("x_row")))
+        x = e.offset(x, scaled(e, quad, QUAD))
         places = [
             e.offset(e.offset(self.at[name], b.mul(row, e.word(f"{name}_row"))), offset)
             for name, offset in (
@@ -356,37 +390,89 @@ class _Writer:
                 ("scale" if form.scale else "d", scaled(e, column, QUAD * (form.scale == "v"))),
             )
         ]
+        waiting = places[0]
+        if form.deep and not form.direct:
+            waiting = e.offset(self.own("waiting"), b.mul(row, e.word("waiting_row")))
+            waiting = e.offset(waiting, scaled(e, number, self.width * QUAD))
         free = b.sub(e.word("n"), column)
+        more = b.zext(b.icmp_signed(">", quad, self.number(0)), I64)
+        last = b.zext(b.icmp_signed(">=", b.add(quad, steps), e.word("quads")), I64)
         for height, tile in self.tiles.items():
             with b.if_then(b.icmp_signed("==", rows, self.number(height))):
-                e.call(tile, x, self._panel(number), *places, self.sums, row, free)
+                e.call(
+                    tile, x, self._panel(number), self._zeros(number), *places, waiting, self.sums,
+                    row, free, steps, more, last,
+                )  # fmt: skip
 
     def _tile(self, height: int) -> Any:
-        """Subroutine: `height` rows with a panel of columns, of which `free` are there."""
+        """Subroutine: `height` rows with a panel of columns, of which `free` are there; `more` says
+        that sums have been waiting, `last` that none will have to."""
         e = self.e
-        types = (*[POINTER] * 6, I64, I64)
+        types = (*[POINTER] * 8, *[I64] * 5)
         with e.subroutine(f"tile{height}", *types) as function:
-            _, x, panel, out, bias, scale, sums_at, row, free = function.args
+            _, x, panel, zeros, out, bias, scale, waiting, sums_at, *numbers = function.args
+            row, free, steps, more, last = numbers
             tile = Tile(I32, height, _VECTORS, packed_right=True)
             left = Matrix(x, e.word("x_row"), QUAD)
             right = Matrix(panel, self.width * QUAD, QUAD)
-            quads = e.word("quads")
-            sums = accumulate(e, tile, left, right, quads, combine=self.products)
-            end = e.offset(panel, scaled(e, quads, self.width * QUAD))
-            for v in range(_VECTORS):
-                offset = v * self.lanes * QUAD
-                mask = e.mask_below(e.b.sub(free, self.number(v * self.lanes)), self.lanes)
-                columns = [e.load(e.offset(end, offset + i * self.width * QUAD), self.whole)
-                           for i in range(2)]  # fmt: skip
-                for r in range(height):
-                    at = e.b.add(row, self.number(r))
-                    value = self._without_zeros(sums[r * _VECTORS + v], at, columns, sums_at)
-                    lines = [
-                        e.offset(p, scaled(e, r, e.word(f"{name}_row")))
-                        for name, p in (("bias", bias), ("scale", scale), ("d", out))
-                    ]
-                    self._store(value, lines, v, mask)
+            sums = accumulate(e, tile, left, right, steps, combine=self.products)
+            masks = [
+                e.mask_below(e.b.sub(free, self.number(v * self.lanes)), self.lanes)
+                for v in range(_VECTORS)
+            ]
+            places = (zeros, out, bias, scale, sums_at)
+            if not self.form.deep:
+                self._finish(sums, places, row, masks)
+                return function
+            sums = self._with_waiting(sums, waiting, more, masks)
+            with e.b.if_else(e.b.icmp_signed("!=", last, self.number(0))) as (then, otherwise):
+                with then:
+                    self._finish(sums, places, row, masks)
+                with otherwise:
+                    for at, value in enumerate(sums):
+                        r, v = divmod(at, _VECTORS)
+                        e.store(value, self._waiting(waiting, r, v), masks[v])
         return function
+
+    def _waiting(self, start: Value, r: int, v: int) -> Value:
+        """Where a vector of sums waits."""
+        word = "d_row" if self.form.direct else "waiting_row"
+        line = self.e.offset(start, scaled(self.e, r, self.e.word(word)))
+        return self.e.offset(line, v * self.lanes * QUAD)
+
+    def _with_waiting(
+        self, sums: list[Value], start: Value, more: Value, masks: list[Value]
+    ) -> list[Value]:
+        """Sums with those that have been waiting, if there are any."""
+        e, b = self.e, self.b
+        with e.branch(b.icmp_signed("!=", more, self.number(0)), sums) as added:
+            known = []
+            for at, value in enumerate(sums):
+                r, v = divmod(at, _VECTORS)
+                held = e.load(self._waiting(start, r, v), self.whole, masks[v])
+                known.append(b.add(value, held))
+            added.next(*known)
+        return added.values
+
+    def _finish(
+        self, sums: list[Value], places: tuple[Value, ...], row: Value, masks: list[Value]
+    ) -> None:
+        """From sums of products to results."""
+        e = self.e
+        zeros, out, bias, scale, sums_at = places
+        for v in range(_VECTORS):
+            columns = [
+                e.load(e.offset(zeros, v * self.lanes * QUAD + i * self.width * QUAD), self.whole)
+                for i in range(2)
+            ]
+            for r in range(len(sums) // _VECTORS):
+                at = e.b.add(row, self.number(r))
+                value = self._without_zeros(sums[r * _VECTORS + v], at, columns, sums_at)
+                lines = [
+                    e.offset(p, scaled(e, r, e.word(f"{name}_row")))
+                    for name, p in (("bias", bias), ("scale", scale), ("d", out))
+                ]
+                self._store(value, lines, v, masks[v])
 
     def _without_zeros(self, value: Value, row: Value, columns: list[Value], sums: Value) -> Value:
         """Sums of products without what zero points add to them."""
