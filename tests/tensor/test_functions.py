@@ -63,19 +63,19 @@ LIMITS = {
     "tlog": Limit(np.log, 1.0), "tsin": Limit(np.sin, 1.6), "tcos": Limit(np.cos, 1.6),
     "ttan": Limit(np.tan, 0.6), "tasin": Limit(np.arcsin, 0.6), "tacos": Limit(np.arccos, 0.6),
     "tatan": Limit(np.arctan, 0.6), "tsinh": Limit(np.sinh, 0.6), "tcosh": Limit(np.cosh, 0.6),
-    "ttanh": Limit(np.tanh, 1.9), "tasinh": Limit(np.arcsinh, 0.6),
+    "ttanh": Limit(np.tanh, 2.0), "tasinh": Limit(np.arcsinh, 0.6),
     "tacosh": Limit(np.arccosh, 0.6), "tatanh": Limit(np.arctanh, 0.6),
     "terf": Limit(scipy.special.erf, 1.1), "tsigmoid": Limit(_sigmoid, 1.7),
     "telu": Limit(_elu, 1.1),
     "tselu": Limit(lambda x: _SELU_SCALE * np.where(
         x < 0, _SELU_ALPHA * np.expm1(np.minimum(x, 0)), x), 2.0),
-    "tsoftplus": Limit(lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 2.0),
+    "tsoftplus": Limit(lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 2.8),
     "tsoftsign": Limit(lambda x: x / (1 + np.abs(x)), 1.6),
     "thardswish": Limit(lambda x: x * np.clip(x + 3, 0, 6) / 6, 2.5),
-    "tgelu": Limit(_vanishing(lambda x: x * 0.5 * scipy.special.erfc(-x * np.sqrt(0.5))), 5.0),
+    "tgelu": Limit(_vanishing(lambda x: x * 0.5 * scipy.special.erfc(-x * np.sqrt(0.5))), 5.2),
     "tgelu_tanh": Limit(_vanishing(
         lambda x: x * _sigmoid(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3))), 3.0),
-    "tmish": Limit(_vanishing(_mish), 3.6),
+    "tmish": Limit(_vanishing(_mish), 3.9),
     "tswish": Limit(_vanishing(lambda x: x * _sigmoid(x)), 2.7),
 }  # fmt: skip
 

@@ -20,7 +20,9 @@ def _operands(count: int, names: str) -> dict[str, int]:
 OPS = {
     **_operands(0, "arg const param"),
     **_operands(1, "neg abs not sqrt floor ceil rint exp expm1 log log1p sin cos tan asin acos"),
-    **_operands(1, "atan sinh cosh tanh asinh acosh atanh erf ncdf gelu gelu_tanh mish sigmoid"),
+    **_operands(
+        1, "atan sinh cosh tanh asinh acosh atanh erf ncdf gelu gelu_tanh mish sigmoid softplus"
+    ),
     **_operands(2, "add sub mul div mod fmod pow min max swish and or xor shl shr eq ne lt le"),
     **_operands(3, "select"),
 }
@@ -207,7 +209,7 @@ _PYTHON: dict[str, Callable[..., float]] = {
     ),
     "mish": _vanishing(lambda x: x * math.tanh(_softplus(x))),
     "swish": lambda x, alpha: 0.0 if x * alpha == -math.inf else x * _sigmoid(x * alpha),
-    "sigmoid": _sigmoid,
+    "sigmoid": _sigmoid, "softplus": _softplus,
     "floor": _whole(math.floor), "ceil": _whole(math.ceil), "rint": _rint,
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y,
     "div": _divide, "mod": _remainder, "pow": _power,

@@ -26,6 +26,7 @@ LOWERED = {
     "tselu": call("select", _X < 0, (ALPHA * BETA) * call("expm1", _X), BETA * _X),
     "tgelu": call("gelu", _X),
     "tgelu_tanh": call("gelu_tanh", _X),
+    "tsoftplus": call("softplus", _X),
     "tmish": call("mish", _X),
     "tswish": call("swish", _X, ALPHA),
 }

@@ -9,7 +9,7 @@ errors, and tests/tensor/test_functions.py measures them.
 
 words         constants, polynomials, powers of two
 exponential   exp expm1 sigmoid swish gelu_tanh mish sinh cosh tanh
-logarithm     log log1p power asinh acosh atanh
+logarithm     log log1p softplus power asinh acosh atanh
 circular      sine tangent asin acos atan, for arguments of any size
 normal        erf ncdf gelu
 integer       integer_power remainder shift
@@ -35,19 +35,19 @@ from emu.cpu.tensor.functions.exponential import (
     tanh,
 )
 from emu.cpu.tensor.functions.integer import integer_power, remainder, shift
-from emu.cpu.tensor.functions.logarithm import acosh, asinh, atanh, log, log1p, power
+from emu.cpu.tensor.functions.logarithm import acosh, asinh, atanh, log, log1p, power, softplus
 from emu.cpu.tensor.functions.normal import erf, gelu, ncdf
 
 __all__ = [
     "OF_ONE", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "erf", "exp", "expm1",
     "gelu", "gelu_tanh", "integer_power", "log", "log1p", "mish", "ncdf", "power", "remainder",
-    "shift", "sigmoid", "sine", "sinh", "swish", "tangent", "tanh",
+    "shift", "sigmoid", "sine", "sinh", "softplus", "swish", "tangent", "tanh",
 ]  # fmt: skip
 
 OF_ONE: dict[str, Callable[[Emitter, Value], Value]] = {
     "expm1": expm1, "log1p": log1p, "tan": tangent, "asin": asin, "acos": acos, "atan": atan,
     "sinh": sinh, "cosh": cosh, "tanh": tanh, "asinh": asinh, "acosh": acosh, "atanh": atanh,
     "erf": erf, "ncdf": ncdf, "gelu": gelu, "gelu_tanh": gelu_tanh, "mish": mish,
-    "sigmoid": sigmoid,
+    "sigmoid": sigmoid, "softplus": softplus,
 }  # fmt: skip
 """The functions of one number by their name as an operation of `expr.OPS`."""

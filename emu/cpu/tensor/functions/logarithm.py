@@ -12,6 +12,7 @@ from emu.cpu.tensor.functions.words import (
     LN2_LOW,
     MANTISSA,
     absolute,
+    at_least,
     copysign,
     in_f64,
     integers,
@@ -23,10 +24,15 @@ from emu.cpu.tensor.functions.words import (
 _LOG32 = (0.3333333328083783, -0.24999990267338093, 0.20000010173610624, -0.16668002418846226,
           0.14286517203920812, -0.12450713250826549, 0.11037908419106257, -0.10646590261757502,
           0.10530209926122834, -0.06199653360998712)  # fmt: skip
-# (log(1+f) - 2s) / s^3 by powers of s^2, s = f / (2+f): fdlibm's e_log.c
-_LOG64 = (6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
-          2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
-          1.479819860511658591e-01)  # fmt: skip
+# (log((1+s)/(1-s)) - 2s) / s^3 by powers of s^2: |s| <= (sqrt(2)-1)/(sqrt(2)+1), and |s| <= 1/3
+_LOG64 = (0.6666666666666734, 0.3999999999941519, 0.28571428742292265, 0.22222198580292418,
+          0.18183564117145937, 0.1531405166784792, 0.1479597955878155)  # fmt: skip
+_WIDE = {
+    32: (0.6666641326256326, 0.40021694769204735, 0.27999142974250874, 0.2802472952764054),
+    64: (0.6666666666666667, 0.39999999999993974, 0.2857142857251107, 0.2222222212538641,
+         0.181818232067989, 0.15384451822167464, 0.1333680780498975, 0.11715927784671039,
+         0.10972729664343277, 0.06993595026469614, 0.1646875767697419),
+}  # fmt: skip
 _FAR = 2.0**60
 """From here on 1 is nothing beside x, in f64."""
 
@@ -62,7 +68,7 @@ def log(e: Emitter, x: Value) -> Value:
         cube = e.b.fmul(e.b.fmul(f, f), f)
         tail = e.fma(cube, polynomial(e, f, _LOG32), low)
         y = e.b.fadd(f, e.b.fsub(tail, half_square))
-    else:  # f - (f^2/2 - (s (f^2/2 + R) + low)), as fdlibm orders it
+    else:  # with s = f / (2 + f), and 2 s = f - s f exactly: f - (f^2/2 - (s (f^2/2 + R) + low))
         s = e.b.fdiv(f, e.b.fadd(f, e.const(x.type, 2.0)))
         z = e.b.fmul(s, s)
         r = e.b.fmul(z, polynomial(e, z, _LOG64))
@@ -80,6 +86,15 @@ def log1p(e: Emitter, x: Value) -> Value:
     y = e.b.select(e.b.fcmp_ordered("<", absolute(e, y), e.const(x.type, math.inf)),
                    e.b.fadd(y, lost), y)  # fmt: skip
     return e.b.select(e.b.fcmp_ordered("==", u, one), x, y)
+
+
+def softplus(e: Emitter, x: Value) -> Value:
+    """log(1 + e^x) = max(x, 0) + log(1 + t) with t = e^-|x|, the latter by s = t / (2 + t)."""
+    t = exp(e, e.b.fneg(absolute(e, x)))
+    s = e.b.fdiv(t, e.b.fadd(t, e.const(x.type, 2.0)))
+    z = e.b.fmul(s, s)
+    y = e.fma(e.b.fmul(s, z), polynomial(e, z, _WIDE[bits_of(x.type)]), e.b.fadd(s, s))
+    return e.b.fadd(at_least(e, x, 0.0), y)
 
 
 def _log_pair(e: Emitter, x: Value) -> tuple[Value, Value]:
