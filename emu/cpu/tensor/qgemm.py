@@ -76,8 +76,8 @@ def run_qmatmul(d: View, x: View, y: View, extras: dict[str, View | None]) -> No
     height = max(-(-m // blocks), 1)
     form = _Form(
         x.dtype, y.dtype, d.dtype, height, turned, layouts.get("bias", ""),
-        layouts.get("scale", ""), *(extras[name] is not None for name in ("xz", "yz", "dz")),
-        deep=quads > _DEPTH,
+        layouts.get("scale", ""), extras["xz"] is not None, extras["yz"] is not None,
+        extras["dz"] is not None, quads > _DEPTH,
     )  # fmt: skip
     width = _VECTORS * quad_lanes()
     panels = -(-n // width)
