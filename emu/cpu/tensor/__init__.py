@@ -2,11 +2,13 @@
 
 descriptor, attributes, faults   what the guest hands over, and how it is refused
 operands, arena                  guest addresses to host pointers, every right checked
-instructions                     `execute`: checks of shape and type
+instructions, checks             `execute`: types and extents checked as the declaration says
+call                             what a schedule is given, and how it is bound to instructions
 execution, plan                  what is to do, planned once per form of operands; one of
 elementwise gemm conv pool reduce softmax      the schedules (`axes`: folding some axes)
 gather scatter pad position topk nonzero resize grid  those that move (`rows`, `tables`)
-expr, semantics                  what elementwise instructions mean
+expr, semantics                  what elementwise instructions mean, read from the table
+reference, vocabulary            what every instruction means: slow, obvious, the judge in tests
 formula, elementwise_rows, elementwise_tiles   one pass over memory
 vectors, functions, emit         meaning to LLVM vector code
 kernels, timing                  compiled code, and what an instruction costs
