@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.semantics import UNARY
-from tests.tensor.bench import Array, Bench
+from tests.tensor.bench import NUMPY, Array, Bench
 
 Doubles = NDArray[np.float64]
 Function = Callable[[Doubles], Doubles]
@@ -128,6 +128,18 @@ def test_power_of_f32_is_within_one_unit() -> None:
     with np.errstate(all="ignore"):
         exact = x.astype(np.float64) ** y.astype(np.float64)
     assert errors(Bench().run("tpow", x.shape, "f32", x, y), exact).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_power_has_the_special_cases_of_pow(dtype: str) -> None:
+    values = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, np.inf, -np.inf, np.nan, 1e30,
+              -1e30, 1e-30, 2.5, -2.5]  # fmt: skip
+    x, y = (np.array(v, NUMPY[dtype]).ravel() for v in np.meshgrid(values, values))
+    with np.errstate(all="ignore"):
+        expected = np.power(x, y)
+    got = Bench().run("tpow", x.shape, dtype, x, y)
+    np.testing.assert_allclose(got, expected, rtol=1e-6 if dtype == "f32" else 1e-15)
+    np.testing.assert_array_equal(np.signbit(got[got == 0]), np.signbit(expected[got == 0]))
 
 
 _PRECISE: dict[str, Callable[[Any], Any]] = {

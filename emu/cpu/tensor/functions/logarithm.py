@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from emu.cpu.tensor.emit import F64, I64, Emitter, Value, bits_of, like
+from emu.cpu.tensor.emit import F64, Emitter, Value, bits_of, like
 from emu.cpu.tensor.functions.exponential import exp
 from emu.cpu.tensor.functions.words import (
     BIAS,
@@ -117,28 +117,36 @@ def _log_pair(e: Emitter, x: Value) -> tuple[Value, Value]:
     return head, e.b.fsub(low, e.b.fsub(head, total))
 
 
-def power(e: Emitter, x: Value, y: Value) -> Value:
-    """x^y, in f64 for both formats, with pow()'s special cases."""
-    if bits_of(x.type) == 32:
-        wide = like(x.type, F64)
-        return e.b.fptrunc(power(e, e.b.fpext(x, wide), e.b.fpext(y, wide)), x.type)
-    zero, one, infinity = (e.const(x.type, v) for v in (0.0, 1.0, math.inf))
-    size = e.intrinsic("llvm.fabs", x.type, x)
+def _magnitude(e: Emitter, size: Value, y: Value) -> Value:
+    """size^y for size >= 0, but for 1 to an infinite power and anything to the power 0. For f64 the
+    logarithm has more bits than the format, for f32 that of f64 has enough."""
+    if bits_of(size.type) == 32:
+        wide = like(size.type, F64)
+        product = e.b.fmul(e.b.fpext(y, wide), log(e, e.b.fpext(size, wide)))
+        return e.b.fptrunc(exp(e, product), size.type)
     high, low = _log_pair(e, size)
     high = _log_specials(e, size, high)
     product = e.b.fmul(y, high)
     rest = e.fma(y, low, e.fma(y, high, e.b.fneg(product)))
-    finite = e.b.fcmp_ordered("<", e.intrinsic("llvm.fabs", x.type, product), infinity)
-    rest = e.b.select(e.b.and_(finite, e.b.fcmp_ordered("==", rest, rest)), rest, zero)
+    infinity = e.const(size.type, math.inf)
+    finite = e.b.fcmp_ordered("<", absolute(e, product), infinity)
+    finite = e.b.and_(finite, e.b.fcmp_ordered("==", rest, rest))
+    rest = e.b.select(finite, rest, e.const(size.type, 0.0))
     magnitude = exp(e, product)
     correctable = e.b.fcmp_ordered("<", magnitude, infinity)
-    result = e.b.select(correctable, e.fma(magnitude, rest, magnitude), magnitude)
+    return e.b.select(correctable, e.fma(magnitude, rest, magnitude), magnitude)
+
+
+def power(e: Emitter, x: Value, y: Value) -> Value:
+    """x^y with pow()'s special cases."""
+    zero, one, infinity = (e.const(x.type, v) for v in (0.0, 1.0, math.inf))
+    size = absolute(e, x)
+    result = _magnitude(e, size, y)
     whole = e.b.fcmp_ordered("==", e.intrinsic("llvm.floor", y.type, y), y)
     halved = e.b.fmul(y, e.const(y.type, 0.5))
     even = e.b.fcmp_ordered("==", e.intrinsic("llvm.floor", y.type, halved), halved)
-    sign_bit = e.b.icmp_signed(
-        "<", e.b.bitcast(x, like(x.type, I64)), e.const(like(x.type, I64), 0)
-    )
+    bits = e.b.bitcast(x, integers(x))
+    sign_bit = e.b.icmp_signed("<", bits, e.const(bits.type, 0))
     odd = e.b.and_(whole, e.b.not_(even))
     result = e.b.select(e.b.and_(sign_bit, odd), e.b.fneg(result), result)
     imaginary = e.b.and_(
@@ -147,8 +155,7 @@ def power(e: Emitter, x: Value, y: Value) -> Value:
     )
     result = e.b.select(imaginary, e.const(x.type, math.nan), result)
     both_infinite = e.b.and_(
-        e.b.fcmp_ordered("==", size, one),
-        e.b.fcmp_ordered("==", e.intrinsic("llvm.fabs", y.type, y), infinity),
+        e.b.fcmp_ordered("==", size, one), e.b.fcmp_ordered("==", absolute(e, y), infinity)
     )
     certain = e.b.or_(e.b.fcmp_ordered("==", x, one), e.b.fcmp_ordered("==", y, zero))
     return e.b.select(e.b.or_(certain, both_infinite), one, result)
