@@ -61,6 +61,7 @@ class Epilogue:
 
     @property
     def name(self) -> str:
+        """What tells it from every other, as a part of a kernel's name."""
         return f"{self.dtype.name} {self.bias or '-'} {ACTIVATIONS[self.activation] or '-'}"
 
     @property

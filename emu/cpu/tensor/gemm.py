@@ -133,6 +133,7 @@ def _form(p: Product, activation: int) -> Form:
         direct=sum_size(dtype) == p.c.dtype.size == p.c.strides[-1],
         adjacent=p.c.strides[-1] == p.c.dtype.size,
         blocked=k > (_STREAM if streamed else _UNBLOCKED // sum_size(dtype)),
+        masked=_has_masks() or n % lanes(dtype) > 0,
         ragged=(m % height > 0, across % vectors > 0),
         ahead=_STREAM // 2 if streamed and m > _STREAM // 4 else 0,
     )
@@ -165,9 +166,19 @@ def _right(p: Product, height: int) -> str:
     collide, narrow = row % _COLLISION == 0, sum_size(dtype) != dtype.size
     small = k * abs(row) * (4 if collide else 1) <= _IN_PLACE and not narrow
     few = m <= (_FEW_TILES_AT_A_COST if collide or narrow else _FEW_TILES) * height
-    if column == dtype.size and (few or small or _streamed(p)):
+    if column == dtype.size and (few or small or _streamed(p)) and _readable(p):
         return "row"
     return layout(dtype, column, row)
+
+
+def _has_masks() -> bool:
+    """Whether the host loads a part of a vector as easily as the whole."""
+    return target()[0] > 16
+
+
+def _readable(p: Product) -> bool:
+    """Whether rows of the right operand can be read by vectors, to their end."""
+    return _has_masks() or p.extents[1] % lanes(p.b.dtype) == 0
 
 
 def _words(p: Product, form: Form) -> dict[str, Word]:

@@ -41,7 +41,8 @@ class Form:
     `left` is "row" (in place, any strides), "column" (in place, adjacent along a column) or a
     layout to pack from; `right` is "row" (in place) or a layout to pack from. `direct`: partial
     sums stay in the result. `adjacent`: rows of the result are adjacent elements. `blocked`: the
-    inner dimension is cut, so that there are partial sums. `ragged`: some tiles of rows, or of
+    inner dimension is cut, so that there are partial sums. `masked`: the last vector of a row may
+    not be whole. `ragged`: some tiles of rows, or of
     columns, are shorter by one. Rows of the right operand `ahead` are prefetched.
     """
 
@@ -54,15 +55,17 @@ class Form:
     direct: bool
     adjacent: bool
     blocked: bool
+    masked: bool
     ragged: tuple[bool, bool]
     ahead: int = 0
 
     @property
     def name(self) -> str:
-        flags = " ".join(flag for flag in ("direct", "adjacent", "blocked") if getattr(self, flag))
+        """What tells it from every other."""
+        flags = [f for f in ("direct", "adjacent", "blocked", "masked") if getattr(self, f)]
         return (
-            f"tmatmul {self.dtype.name} {self.epilogue.name} "
-            f" {self.heights} {self.widths} {self.left} {self.right} {self.ahead} {flags}"
+            f"tmatmul {self.dtype.name} {self.epilogue.name} {self.heights} {self.widths}"
+            f" {self.left} {self.right} {self.ahead} {' '.join(flags)}"
         )
 
     @property
@@ -77,10 +80,12 @@ class Form:
 
     @property
     def packs_left(self) -> bool:
+        """Whether the left operand is copied into panels."""
         return self.left not in ("row", "column")
 
     @property
     def packs_right(self) -> bool:
+        """Whether the right operand is copied into panels."""
         return self.right != "row"
 
 
@@ -116,12 +121,15 @@ class Writer:
             right = Matrix(b, e.word("b_row"), dtype.size)
             if form.packs_right:
                 right = Matrix(b, tile.columns * size, size)
-            mask = e.mask_below(
-                e.b.sub(columns, e.const(I64, tile.columns - lanes(dtype))), lanes(dtype)
-            )
+            mask = None
+            if form.masked:
+                before = e.const(I64, tile.columns - lanes(dtype))
+                mask = e.mask_below(e.b.sub(columns, before), lanes(dtype))
             inside = None if form.packs_right else mask
             sums = accumulate(e, tile, left, right, k, inside, form.ahead)
-            bias = Matrix(bias_at, e.word("bias_row"), form.epilogue.bias_step)
+            bias = None
+            if form.epilogue.bias:
+                bias = Matrix(bias_at, e.word("bias_row"), form.epilogue.bias_step)
             column = form.epilogue.dtype.size if form.adjacent else e.word("c_col")
             result = Matrix(c, e.word("c_row"), column)
             ending = (result, form.epilogue, bias, columns, mask)
@@ -139,7 +147,7 @@ class Writer:
         return function
 
     def places(
-        self, tile: Tile, partial: Matrix, sums: list[Value], mask: Value
+        self, tile: Tile, partial: Matrix, sums: list[Value], mask: Value | None
     ) -> Iterator[tuple[Value, Value, Value | None]]:
         """Where each register of sums is kept between blocks of the inner dimension."""
         for r in range(tile.rows):
@@ -149,7 +157,7 @@ class Writer:
             partial = partial.moved(self.e, 1, 0)
 
     def added(
-        self, tile: Tile, sums: list[Value], partial: Matrix, mask: Value, first: Value
+        self, tile: Tile, sums: list[Value], partial: Matrix, mask: Value | None, first: Value
     ) -> list[Value]:
         """`sums` and those of the blocks before, unless this is the first."""
         e = self.e
@@ -204,9 +212,11 @@ class Writer:
         return b.add(b.mul(tile, e.const(I64, size - 1)), smaller(e, tile, e.word(word)))
 
     def row(self, tile: Value) -> Value:
+        """The first row of a tile of rows."""
         return self.begin(tile, "tall", self.form.height)
 
     def column(self, tile: Value) -> Value:
+        """The first column of a tile of columns."""
         vectors = self.begin(tile, "wide", self.form.vectors)
         return self.b.mul(vectors, self.e.const(I64, lanes(self.dtype)))
 
@@ -221,6 +231,7 @@ class Writer:
         return self.e.offset(self.scratch(name), scaled(self.e, self.b.mul(lines, steps), size))
 
     def pack_rows(self, start: Value, end: Value, inner: Value, steps: Value) -> None:
+        """Panels of the left operand for tiles `start` to `end` of a block."""
         e, b = self.e, self.b
         first = self.row(start)
         with e.loop(start, end) as tile:
@@ -231,6 +242,7 @@ class Writer:
             e.call(self.pack_left, at.at, at.row, at.column, width, steps, to, width)
 
     def pack_columns(self, start: Value, end: Value, inner: Value, steps: Value) -> None:
+        """Panels of the right operand for tiles `start` to `end` of a block."""
         e, b = self.e, self.b
         first = self.column(start)
         with e.loop(start, end) as tile:

@@ -97,6 +97,7 @@ class _Form:
 
     @property
     def name(self) -> str:
+        """What tells it from every other."""
         dots = f"{self.dots.dtype.name} {self.heights}x{self.dots.columns}"
         return f"dots {self.epilogue.name} {dots} {'adjacent' if self.adjacent else 'scattered'}"
 

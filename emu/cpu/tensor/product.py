@@ -42,6 +42,7 @@ class Product:
 
     @property
     def batch(self) -> tuple[int, ...]:
+        """Extents of the batch dimensions."""
         return self.c.dims[:-2]
 
     def mapped(self, change: Callable[[View], View]) -> Product:
