@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from emu.cpu.tensor import epilogue, gemm, inner, kernels, tile
 from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.descriptor import DTYPES, View
 from emu.cpu.tensor.faults import Operand
@@ -189,3 +191,22 @@ def test_a_product_is_blocked_in_every_dimension(dtype: str) -> None:
         multiply(dtype, c, a, b)
         expected = a.astype(np.float64) @ b.astype(np.float64)
         np.testing.assert_array_equal(c, encoded(expected.astype(np.int64), dtype))
+
+
+@pytest.mark.parametrize("registers", [(32, 16), (16, 32)], ids=["AVX2", "NEON"])
+@pytest.mark.parametrize("shape", [(30, 50, 70), (1, 64, 90), (40, 24, 33)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_tiles_fit_the_registers_of_other_hosts(
+    registers: tuple[int, int], shape: tuple[int, int, int], turned: bool,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("AIOS_CACHE", str(tmp_path))
+    monkeypatch.setattr(kernels, "_kernels", {})
+    for module in (epilogue, gemm, inner, tile):
+        monkeypatch.setattr(module, "target", lambda: registers)
+    m, n, k = shape
+    rng = np.random.default_rng(m)
+    a, b = (rng.integers(-3, 4, s).astype(np.float32) for s in ((m, k), (k, n)))
+    c = np.zeros((m, n), np.float32)
+    multiply("f32", c, a, laid_out(b, "turned" if turned else "plain"), parts=2)
+    np.testing.assert_array_equal(c, a @ b)
