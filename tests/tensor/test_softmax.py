@@ -46,6 +46,21 @@ def test_softmax_agrees_with_numpy(data: st.DataObject) -> None:
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
+@given(st.integers(1, 9), st.integers(1, 70), st.sampled_from(sorted(ORACLES)))
+def test_rows_shorter_than_a_vector_agree_with_numpy(length: int, rows: int, name: str) -> None:
+    x = sample("f32", (rows, length), length)
+    got = Bench().run(name, x.shape, "f32", x, attributes=Attributes(axis=1))
+    np.testing.assert_allclose(got, ORACLES[name](x, 1), rtol=1e-6, atol=1e-6)
+
+
+def test_a_row_that_is_masked_in_part_has_zeros_there() -> None:
+    x = sample("f32", (5, 300), 1)
+    x[:, 40:200] = -np.inf
+    got = Bench().run("tsoftmax", x.shape, "f32", x, attributes=Attributes(axis=1))
+    assert (got[:, 40:200] == 0).all()
+    np.testing.assert_allclose(got, softmax(x, 1), rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", sorted(ORACLES))
 @pytest.mark.parametrize("axis", [0, 1])
 def test_large_elements_do_not_overflow(name: str, axis: int) -> None:

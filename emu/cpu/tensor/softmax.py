@@ -6,6 +6,8 @@ Half-precision elements are computed in f32 and rounded once; sums have as many 
 
 *Schedule.* Memory is read once and written once, wherever a line fits the caches.
 
+short     rows of few elements, one behind the other: as many as a vector has lanes, taken apart
+          and put together in registers
 row       greatest element; exponentials into a line of scratch memory, and their sum; product with
           the sum's reciprocal. The line is in the nearest cache after the first pass.
 long      a row that no cache holds is cut into chunks. One step finds the greatest element and the
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from emu.cpu.tensor.axes import (
     GROUP,
@@ -40,7 +43,7 @@ from emu.cpu.tensor.axes import (
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.descriptor import DType, View, dense
 from emu.cpu.tensor.elementwise import run_copy
-from emu.cpu.tensor.emit import I64, Block, Emitter, Value, bits_of, vector
+from emu.cpu.tensor.emit import I64, Block, Emitter, Value, bits_of, lanes_of, vector
 from emu.cpu.tensor.functions.exponential import reduce, scaled
 from emu.cpu.tensor.functions.words import at_least, nearest, power_of_two
 from emu.cpu.tensor.kernels import SCRATCH, THREADS_MAX, Kernel, kernel
@@ -53,6 +56,8 @@ _LOWEST = {32: -88.0, 64: -709.0}
 _POWER = (0.16667115388080364, 0.49999230309500464, 0.008312501338268724, 0.041890331530371826)
 """Coefficients of (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, by pairs, the higher power first; a
 minimax fit, made in 50 digits, whose relative error in e^r is 1.1e-7."""
+_SHORT, _ROWS = 8, 1024
+"""The most elements of a row that has a lane, not a vector, to itself; such rows in a strip."""
 _LONG = 1 << 17
 """Bytes of a line, in the type of arithmetic, from which it is cut into chunks."""
 _CHUNK = 1 << 13
@@ -93,6 +98,14 @@ def _rows_of(view: View, axis: int) -> View:
 
 def _record_rows(mnemonic: str, dtype: DType, lines: Lines, stream: int) -> None:
     size = bits_of(compute(dtype)) // 8
+    if lines.n <= _SHORT and lines.source_steps[0] == lines.to_steps[0] == lines.n * dtype.size:
+        row, count = lines.n * dtype.size, lines.dims[0]
+        lines = replace(
+            lines, columns=count, dims=lines.dims[1:], to_steps=lines.to_steps[1:],
+            source_steps=lines.source_steps[1:],
+        ).cut(strips := -(-count // _ROWS), _ROWS * row, _ROWS * row)  # fmt: skip
+        _kernel(mnemonic, dtype, "short", lines.n)(**lines.words(), strips=strips, width=_ROWS)
+        return
     words = {**lines.words(), "stream": stream}
     if lines.n * size < _LONG:
         room = -(-lines.n * size // VECTOR) * VECTOR
@@ -122,18 +135,20 @@ def _record_columns(mnemonic: str, dtype: DType, lines: Lines, step_out: int) ->
     )  # fmt: skip
 
 
-def _kernel(mnemonic: str, dtype: DType, role: str) -> Kernel:
-    def write(e: Emitter) -> None:
-        _Softmax(e, LOGARITHMIC[mnemonic], dtype).write(role)
+def _kernel(mnemonic: str, dtype: DType, role: str, few: int = 0) -> Kernel:
+    """`few` is the number of elements of a short row."""
 
-    return kernel(f"{mnemonic} {dtype.name} {role}", _BLOCK, write, parallel=True)
+    def write(e: Emitter) -> None:
+        _Softmax(e, LOGARITHMIC[mnemonic], dtype, few).write(role)
+
+    return kernel(f"{mnemonic} {dtype.name} {role} {few}", _BLOCK, write, parallel=True)
 
 
 class _Softmax:
     """Writes the kernels."""
 
-    def __init__(self, e: Emitter, logarithmic: bool, dtype: DType) -> None:
-        self.e, self.logarithmic, self.dtype = e, logarithmic, dtype
+    def __init__(self, e: Emitter, logarithmic: bool, dtype: DType, few: int = 0) -> None:
+        self.e, self.logarithmic, self.dtype, self.few = e, logarithmic, dtype, few
         self.math = Arithmetic(e, dtype.compute)
         self.held = compute(dtype)
         self.size = bits_of(self.held) // 8
@@ -149,7 +164,10 @@ class _Softmax:
         if role == "row":
             in_stages(e, first, end, strides, pointers, self._stages())
         else:
-            each = {"sums": self._sums, "long": self._long, "column": self._strip}[role]
+            each = {
+                "short": self._short, "sums": self._sums, "long": self._long,
+                "column": self._strip,
+            }[role]  # fmt: skip
             with visit(e, first, end, strides, pointers) as (index, (out, source)):
                 each(index, out, source)
         e.drain()
@@ -334,14 +352,66 @@ class _Softmax:
 
         self._finish(out, length, result)
 
+    # rows shorter than a vector
+
+    def _short(self, index: Value, out: Value, source: Value) -> None:
+        """Rows of `few` elements, one behind the other: a lane has a row."""
+        e, b, few, lanes = self.e, self.e.b, self.few, self.lanes
+        whole = vector(storage(self.dtype), few * lanes)
+        width = self._width(index)
+
+        def rows(at: Value, mask: Value | None) -> None:
+            wide = None
+            if mask is not None:
+                wide = e.mask_below(b.mul(b.sub(width, at), e.const(I64, few)), few * lanes)
+            offset = b.mul(at, e.const(I64, few * self.dtype.size))
+            loaded = e.load(e.offset(source, offset), whole, wide)
+            picks = [range(j, few * lanes, few) for j in range(few)]
+            x = [widen(e, e.shuffle(loaded, loaded, pick), self.dtype) for pick in picks]
+            top = x[0]
+            for other in x[1:]:
+                top = self._greater(other, top)
+            x = [b.fsub(value, top) for value in x]
+            y = [self._power(value) for value in x]
+            total = y[0]
+            for value in y[1:]:
+                total = self._add(value, total)
+            if self.logarithmic:
+                taken = self.math.op_log(total)
+                y = [b.fsub(value, taken) for value in x]
+            else:
+                factor = b.fdiv(e.const(self.type, 1.0), total)
+                y = [b.fmul(value, factor) for value in y]
+            stored = self._interleaved([narrow(e, value, self.dtype) for value in y])
+            e.store(stored, e.offset(out, offset), wide)
+
+        each_vector(e, width, lanes, rows)
+
+    def _interleaved(self, vectors: list[Value]) -> Value:
+        """The first lane of each, then the second of each, and so on."""
+        e, few = self.e, len(vectors)
+        while len(vectors) > 1:  # one behind the other, the last one perhaps several times
+            vectors += vectors[-1:] * (len(vectors) % 2)
+            both = range(2 * lanes_of(vectors[0].type))
+            vectors = [
+                e.shuffle(x, y, both) for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        picks = [j * self.lanes + k for k in range(self.lanes) for j in range(few)]
+        return e.shuffle(vectors[0], vectors[0], picks)
+
+    def _width(self, index: Value) -> Value:
+        """The columns, or short rows, of a strip."""
+        e, b, most = self.e, self.e.b, self.e.word("width")
+        before = b.mul(b.urem(index, e.word("strips")), most)
+        return e.intrinsic("llvm.smin", I64, b.sub(e.word("m"), before), most)
+
     # strips of columns
 
     def _strip(self, index: Value, out: Value, source: Value) -> None:
         """Three passes down a strip; greatest elements and sums lie behind the exponentials."""
         e, b, n, most = self.e, self.e.b, self.e.word("n"), self.e.word("width")
         room = e.offset(e.pointer("p2"), b.mul(e.part, e.word("room")))
-        before = b.mul(b.urem(index, e.word("strips")), most)
-        width = e.intrinsic("llvm.smin", I64, b.sub(e.word("m"), before), most)
+        width = self._width(index)
         tops = self._place(room, b.mul(n, most))
         totals = self._place(tops, most)
         ahead = b.mul(e.word("step"), e.const(I64, _AHEAD))
