@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper
 
 from emu.cpu.tensor.attributes import Attributes
+from emu.cpu.tensor.conv import run_conv
+from emu.cpu.tensor.descriptor import F32, View
 from emu.cpu.tensor.faults import Cause
+from emu.cpu.tensor.plan import Place, planning
 from emu.cpu.traps import Trap
-from tests.tensor.bench import NUMPY, Array, Bench
+from tests.tensor.bench import NUMPY, Array, Bench, run_in_parts
 from tests.tensor.test_products import strided
 
 BIAS = 10
@@ -188,6 +191,29 @@ def test_activations_are_applied_on_every_path(code: int, groups: int) -> None:
     }[code]
     got = Bench().run("tconv", wanted.shape, "f32", x, w, attributes=at)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("channels", "outputs", "groups", "taps", "step", "extent"), [
+    (3, 16, 1, 3, 2, 64), (40, 70, 1, 3, 2, 13), (16, 24, 2, 1, 1, 20), (24, 24, 24, 5, 1, 40),
+    (32, 48, 1, 3, 1, 30),
+])  # fmt: skip
+def test_results_are_the_same_bits_for_any_number_of_threads(
+    channels: int, outputs: int, groups: int, taps: int, step: int, extent: int
+) -> None:
+    rng = np.random.default_rng(extent)
+    x = rng.standard_normal((1, channels, extent, extent)).astype(np.float32)
+    w = rng.standard_normal((outputs, channels // groups, taps, taps)).astype(np.float32)
+    at = Attributes(groups=groups, **windows(2, stride=[step] * 2))
+    results = []
+    for parts in (1, 2, 3, 8):
+        out = np.full(expected(x, w, None, at).shape, np.nan, np.float32)
+        with planning() as plan:
+            views = [View(Place(k), F32, v.shape, v.strides) for k, v in enumerate((out, x, w))]
+            run_conv(views[0], views[1], views[2], None, at)
+        run_in_parts(plan, dict(enumerate((out, x, w))), parts)
+        assert not np.isnan(out).any()
+        results.append(out.tobytes())
+    assert len(set(results)) == 1
 
 
 TRANSPOSED = {
