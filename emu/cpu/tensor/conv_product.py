@@ -47,7 +47,7 @@ def multiply(job: Job) -> None:
     for k, name in enumerate(("table", "runs", "panels", "tails")):
         words[name] = private + sum(room[:k])
     kind, writer = ("plane" if pointwise else "taps"), Product
-    if not pointwise and suits(outputs, y.dims[4], lane):
+    if not pointwise and suits(outputs, channels, y.dims[4], lane):
         kind, writer, tail, vectors = "rows", Rows, 0, max(1, _ROW_POSITIONS // y.dims[4])
     run = kernel(
         f"tconv {kind} {y.dtype.name} {tile.rows}x{tile.vectors} {job.name}",

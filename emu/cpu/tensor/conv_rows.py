@@ -13,15 +13,17 @@ from emu.cpu.tensor.conv_gemm import Product
 from emu.cpu.tensor.conv_tail import Line
 from emu.cpu.tensor.emit import I1, I64, Value
 
-_OUTPUTS = 64
+_OUTPUTS, _CHANNELS = 64, 32
+"""More output channels share packed columns; more input channels are not in the cache at once."""
 _WASTE = 8
 """A row of results may leave one in so many lanes unused."""
 
 
-def suits(outputs: int, row: int, lanes: int) -> bool:
+def suits(outputs: int, channels: int, row: int, lanes: int) -> bool:
     """Whether columns are better not packed, for rows of results of this length."""
     idle = -row % lanes
-    return outputs <= _OUTPUTS and row >= lanes and idle * _WASTE <= row
+    few = outputs <= _OUTPUTS and channels <= _CHANNELS
+    return few and row >= lanes and idle * _WASTE <= row
 
 
 class Rows(Product):
