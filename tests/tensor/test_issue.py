@@ -32,7 +32,8 @@ from tests.cpu.machines import BASE, HANDLER
 from tests.cpu.test_mmu import LEAF, MIDDLE, MPRV, ROOT, VIRTUAL, A, D, R, V, W, entry
 from tests.tensor import bench
 from tests.tensor.bench import descriptor
-from tests.tensor.drawn import Placed, draw, register_of
+from tests.tensor.drawn import draw
+from tests.tensor.placed import Placed, register_of
 
 FORMS = BASE + 0x8000
 BLOCK = BASE + 0x9000
