@@ -39,6 +39,17 @@ def ints(*values: int) -> NDArray[np.int64]:
     return np.array(values, np.int64)
 
 
+def bytes_of(*shape: int) -> NDArray[np.int8]:
+    return RNG.integers(-128, 128, shape).astype(np.int8)
+
+
+def quantised(nodes: list[onnx.NodeProto], x: NDArray, **weights: NDArray) -> Case:
+    """Nodes behind a dynamic quantisation of the input: q, its scale s and its zero point z."""
+    first = helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])
+    arrays = {name: np.asarray(value) for name, value in weights.items()}
+    return model_of([first, *nodes], x.shape, arrays), x
+
+
 def resized(mode: str, how: str) -> Case:
     """Twice as high, and three quarters as wide."""
     scales = np.array([1, 1, 2, 0.75], np.float32)
@@ -233,6 +244,37 @@ CASES: dict[str, Case] = {
         ),
         floats(3, 7),
     ),
+    "MatMulInteger": quantised(
+        [node("MatMulInteger", "q", "b", "z", "bz")],
+        floats(5, 9),
+        b=bytes_of(9, 6),
+        bz=np.arange(6, dtype=np.int8),
+    ),
+    "QLinearMatMul": quantised(
+        [node("QLinearMatMul", "q", "s", "z", "b", "bs", "bz", "ys", "yz")],
+        floats(5, 9),
+        b=bytes_of(9, 6),
+        bs=np.float32(0.02),
+        bz=np.int8(3),
+        ys=np.float32(0.05),
+        yz=np.uint8(90),
+    ),
+    "ConvInteger": quantised(
+        [node("ConvInteger", "q", "w", "z", pads=[1, 1, 1, 1], strides=[2, 1])],
+        IMAGE,
+        w=bytes_of(4, 6, 3, 3),
+    ),
+    "QLinearConv": quantised(
+        [node("QLinearConv", "q", "s", "z", "w", "ws", "wz", "ys", "yz", "c", group=2)],
+        IMAGE,
+        w=bytes_of(4, 3, 3, 3),
+        ws=np.abs(floats(4)) / 50,
+        wz=np.zeros(4, np.int8),
+        ys=np.float32(0.1),
+        yz=np.uint8(120),
+        c=np.arange(4, dtype=np.int32) * 100,
+    ),
+    "LRN": with_weights("LRN", IMAGE, size=3, alpha=0.01, beta=0.7, bias=1.5),
     "Selu": unary("Selu"),
     "Celu": unary("Celu", alpha=0.7),
     "ThresholdedRelu": unary("ThresholdedRelu", alpha=0.5),
