@@ -367,6 +367,12 @@ def finish_row(
         e.store(result(vectors, mask), place(vectors), mask)
 
 
+def drain(e: Emitter) -> None:
+    """What a kernel ends with that has called `finish_row`."""
+    with e.b.if_then(e.b.icmp_signed("!=", e.word("stream"), e.const(I64, 0))):
+        e.drain()
+
+
 def adjacent_from(view: View, axis: int) -> bool:
     """Whether the elements along the dimensions from `axis` on lie one behind the other."""
     step = view.dtype.size

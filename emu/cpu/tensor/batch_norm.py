@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from emu.cpu.tensor.axes import VECTOR, WORDS, adjacent_from, finish_row, share, visit
+from emu.cpu.tensor.axes import VECTOR, WORDS, adjacent_from, drain, finish_row, share, visit
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import DType, View, dense
@@ -144,7 +144,7 @@ class _BatchNorm:
             else:
                 values = [e.splat(v, self.lanes) for v in self._numbers(b.urem(index, channels))]
                 self._row(out, source, n, lambda *_: values)
-        e.drain()
+        drain(e)
 
     def _numbers(self, channel: Value) -> list[Value]:
         """(mean, factor, bias) of a channel."""

@@ -21,6 +21,7 @@ from emu.cpu.tensor.axes import (
     VECTOR,
     across,
     blank,
+    drain,
     finish_row,
     in_stages,
     share,
@@ -105,7 +106,7 @@ class Writer:
             ]
             with visit(e, first, end, steps, pointers) as (index, places):
                 each(index, places)
-        e.drain()
+        drain(e)
 
     # statistics
 

@@ -31,6 +31,7 @@ from emu.cpu.tensor.axes import (
     across,
     blank,
     dense_rows,
+    drain,
     each_vector,
     finish_row,
     group_of,
@@ -170,7 +171,7 @@ class _Softmax:
             }[role]  # fmt: skip
             with visit(e, first, end, strides, pointers) as (index, (out, source)):
                 each(index, out, source)
-        e.drain()
+        drain(e)
 
     # elements
 
