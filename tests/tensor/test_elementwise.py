@@ -242,9 +242,13 @@ def test_large_results_are_written_past_the_caches_at_any_alignment(
     sources = [x, x] if mnemonic == "tadd" else [x]
     bench.execute(mnemonic, target, *map(bench.place, sources))
     np.testing.assert_array_equal(bench.array(target), sum(sources))
-    turned = bench.empty((5003, 3), "f32", offset=offset)
-    bench.execute("tcopy", turned, bench.place(x.T))
-    np.testing.assert_array_equal(bench.array(turned), x.T)
+    x = sample("f32", (75, 100), 1)
+    for near in (0, 1 << 40):  # of tiles: asked for ahead of time, then streamed
+        monkeypatch.setattr(elementwise, "_NEAR", 0)
+        monkeypatch.setattr(elementwise, "_STREAMED", near)
+        turned = bench.empty((100, 75), "f32", offset=offset)
+        bench.execute("tcopy", turned, bench.place(x.T))
+        np.testing.assert_array_equal(bench.array(turned), x.T)
 
 
 @given(st.data())

@@ -18,7 +18,7 @@ from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import I8, I16, I32, I64, View
 from emu.cpu.tensor.elementwise_chunks import write_short_rows, write_strided
-from emu.cpu.tensor.elementwise_rows import BLOCK, write_rows
+from emu.cpu.tensor.elementwise_rows import BLOCK, FAR, NEAR, STREAMED, write_rows
 from emu.cpu.tensor.elementwise_tiles import write_tiles
 from emu.cpu.tensor.expr import Expr, arg
 from emu.cpu.tensor.formula import Formula
@@ -28,6 +28,9 @@ from emu.cpu.tensor.semantics import BINARY, UNARY, WHERE
 Writer = Callable[..., None]
 _STREAMED = 16 << 20
 """Bytes from which on a destination is written past the caches: most of it would not stay."""
+_NEAR, _NEAR_PAGED = 2 << 20, 8 << 20
+"""Bytes up to which a destination is written by tiles without asking for memory ahead of time; the
+latter where lines of a source are a multiple of a page apart."""
 _LONG_ROW = 4096
 _MANY_ROWS = 64
 _MANY_SHORT = 8
@@ -75,15 +78,15 @@ def run_expression(
     dims, strides = schedule(operands)
     formula = Formula(name, expr, destination.dtype, tuple(v.dtype for v in sources))
     layout, write = _choice(formula, operands, dims, strides)
-    streamed = layout != "g" and destination.bytes >= _STREAMED and dims[0] >= _LONG_ROW
+    reach = _reach(write, layout, destination.bytes, dims, strides)
     words: dict[str, Word] = {}
     for k, (view, steps) in enumerate(zip(operands, strides, strict=True)):
         words |= {f"p{k}": view.address, f"i{k}": steps[0], f"s{k}": steps[1:]}
     rows = math.prod(dims[1:])
     run = kernel(
-        f"{formula.types} {write.__name__} {layout}{' streamed' if streamed else ''}",
+        f"{formula.types} {write.__name__} {layout} {reach}",
         BLOCK,
-        lambda e: write(e, formula, layout, streamed=streamed),
+        lambda e: write(e, formula, layout, reach=reach),
         parallel=True,
     )
     run(
@@ -158,6 +161,23 @@ def _choice(
     if formula.cheap:
         return "g", write_rows
     return "".join("v" if line == "v" else "x" for line in lines), write_strided
+
+
+def _reach(
+    write: Writer, layout: str, size: int, dims: Sequence[int], strides: Sequence[Sequence[int]]
+) -> str:
+    """How far away the operands are, to the kernels that care, for a destination of `size` bytes.
+    Lines a multiple of a page apart drive each other out of a cache if they come early."""
+    if (
+        size >= _STREAMED
+        and layout != "g"
+        and dims[0] >= (_LONG_ROW if write is write_rows else 64)
+    ):
+        return STREAMED
+    if write is not write_tiles:
+        return NEAR
+    paged = any(steps[0] % 4096 == 0 for steps in strides[1:] if steps[0])
+    return FAR if size > (_NEAR_PAGED if paged else _NEAR) else NEAR
 
 
 def _short(steps: Sequence[int], columns: int, size: int) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emu.cpu.tensor.elementwise_rows import bounds, share, walk
+from emu.cpu.tensor.elementwise_rows import NEAR, bounds, share, walk
 from emu.cpu.tensor.emit import I64, POINTER, Emitter, Value, vector
 from emu.cpu.tensor.formula import Formula
 from emu.cpu.tensor.vectors import storage
@@ -27,10 +27,10 @@ _COLUMNS = 256
 """Elements of a chunk of a long row."""
 
 
-def write_short_rows(e: Emitter, formula: Formula, layout: str, *, streamed: bool = False) -> None:
+def write_short_rows(e: Emitter, formula: Formula, layout: str, *, reach: str = NEAR) -> None:
     """Emit the kernel for rows of fewer elements than a vector has lanes, which follow each other
     in the destination along the first outer dimension. The block is that of `elementwise_rows`."""
-    del streamed  # what is buffered passes through the caches anyway
+    del reach  # what is buffered passes through the caches anyway
     chunks = _Chunks(e, formula, layout, ROWS * formula.lanes)
     n, extent = e.word("n"), e.word("dims")
     groups = e.b.udiv(e.b.add(extent, e.const(I64, ROWS - 1)), e.const(I64, ROWS))
@@ -47,9 +47,9 @@ def write_short_rows(e: Emitter, formula: Formula, layout: str, *, streamed: boo
         chunks.compute(place, e.b.mul(rows, n))
 
 
-def write_strided(e: Emitter, formula: Formula, layout: str, *, streamed: bool = False) -> None:
+def write_strided(e: Emitter, formula: Formula, layout: str, *, reach: str = NEAR) -> None:
     """Emit the kernel for long rows with any step from element to element."""
-    del streamed
+    del reach
     chunks = _Chunks(e, formula, layout, _COLUMNS)
     begin, end, first, last = bounds(e)
     with walk(e, begin, end, len(layout)) as (row, _), e.loop(first, last, _COLUMNS) as at:

@@ -25,12 +25,14 @@ _WORDS = [f"{w}{k}{size}" for k in range(SOURCES_MAX + 1) for w, size in
 BLOCK = Block(f"n rows rank dims:8 by_rows alpha beta {' '.join(_WORDS)}")
 """The row's length; how many rows there are; the outer dimensions, fastest first; whether the work
 is divided by rows; for each operand its place, the step along a row and those from row to row."""
+NEAR, FAR, STREAMED = "near", "far", "streamed"
+"""Where the operands are: within the inner caches; beyond; a destination too large for any."""
 _UNROLLED = 4
 _SHARE = 64
 """Parts of a row are multiples of so many elements: no two parts write to one cache line."""
 
 
-def write_rows(e: Emitter, formula: Formula, layout: str, *, streamed: bool = False) -> None:
+def write_rows(e: Emitter, formula: Formula, layout: str, *, reach: str = NEAR) -> None:
     """Emit the kernel for the row classes `layout`, a letter for each source, or 'g'."""
     e.function.attributes.add("optsize")  # the loops are as they should be: LLVM is not to unroll
     lanes = 1 if layout == "g" else formula.lanes
@@ -39,7 +41,7 @@ def write_rows(e: Emitter, formula: Formula, layout: str, *, streamed: bool = Fa
     begin, end, first, last = bounds(e)
     with walk(e, begin, end, len(operands)) as (row, _):
         at = [e.offset(p, e.b.mul(first, rows.steps[k])) for k, p in enumerate(row)]
-        rows.emit(at, e.b.sub(last, first), streamed)
+        rows.emit(at, e.b.sub(last, first), reach == STREAMED)
 
 
 def bounds(e: Emitter) -> tuple[Value, Value, Value, Value]:

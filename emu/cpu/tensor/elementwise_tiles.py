@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emu.cpu.tensor.elementwise_rows import share, walk
+from emu.cpu.tensor.elementwise_rows import FAR, NEAR, STREAMED, share, walk
 from emu.cpu.tensor.emit import I64, Emitter, Value
 from emu.cpu.tensor.formula import Formula
 from emu.cpu.tensor.pack import transposed
@@ -23,6 +23,8 @@ _LANES_MAX = 16
 """A tile of more would not fit the registers."""
 _AHEAD = 4
 """How many tiles before its turn a tile's lines are asked for: no host sees them coming."""
+_LINES_AHEAD = 256
+"""How many bytes before its turn a line of the destination is asked for."""
 
 
 def lanes(formula: Formula) -> int:
@@ -30,12 +32,13 @@ def lanes(formula: Formula) -> int:
     return min(formula.lanes, _LANES_MAX)
 
 
-def write_tiles(e: Emitter, formula: Formula, layout: str, *, streamed: bool = False) -> None:
+def write_tiles(e: Emitter, formula: Formula, layout: str, *, reach: str = NEAR) -> None:
     """Emit the kernel: `layout` has for each source 't' (to be transposed), 'v' or 's' (its row
     along the inner dimension is adjacent, or one element). The block is that of `elementwise_rows`,
-    the cross dimension being the first of the outer ones."""
+    the cross dimension being the first of the outer ones. Memory that is not NEAR is asked for
+    ahead of time: of the sources tiles, of the destination lines, if these are not streamed."""
     e.function.attributes.add("optsize")
-    tiles = _Tiles(e, formula, layout)
+    tiles = _Tiles(e, formula, layout, reach)
     extent, size = e.word("dims"), e.const(I64, tiles.lanes)
     blocks = e.b.udiv(e.b.add(extent, e.const(I64, tiles.lanes - 1)), size)
     strips = e.b.mul(blocks, e.b.udiv(e.word("rows"), extent))
@@ -43,16 +46,16 @@ def write_tiles(e: Emitter, formula: Formula, layout: str, *, streamed: bool = F
     with walk(e, begin, end, len(layout) + 1, unit=tiles.lanes) as (strip, left):
         count = e.intrinsic("llvm.smin", I64, left, size)
         with e.loop(0, e.word("n"), tiles.lanes) as at:
-            tiles.emit(strip, at.index, count, streamed)
-    if streamed:
+            tiles.emit(strip, at.index, count)
+    if reach == STREAMED:
         e.drain()
 
 
 class _Tiles:
     """Emits the work on one tile."""
 
-    def __init__(self, e: Emitter, formula: Formula, layout: str) -> None:
-        self.e, self.formula, self.layout = e, formula, layout
+    def __init__(self, e: Emitter, formula: Formula, layout: str, reach: str) -> None:
+        self.e, self.formula, self.layout, self.reach = e, formula, layout, reach
         self.lanes = lanes(formula)
         self.params = formula.params(e, self.lanes)
         self.n = e.word("n")
@@ -61,7 +64,7 @@ class _Tiles:
             for kind, d in zip(layout, formula.sources, strict=True)
         ]
 
-    def emit(self, strip: Sequence[Value], first: Value, count: Value, streamed: bool) -> None:
+    def emit(self, strip: Sequence[Value], first: Value, count: Value) -> None:
         """The tile from inner index `first` on, `count` elements in the cross dimension."""
         e, formula = self.e, self.formula
         for k, (kind, buffer) in enumerate(zip(self.layout, self.buffers, strict=True)):
@@ -73,6 +76,8 @@ class _Tiles:
         steps = [self._step(k) for k in range(len(strip))]
         with e.loop(0, count, carry=start) as line:
             held = []
+            if self.reach == FAR:
+                e.prefetch(e.offset(line.values[0], _LINES_AHEAD), write=True)
             for k, kind in enumerate(self.layout):
                 at, type_ = line.values[k + 1], formula.loaded(k, self.lanes)
                 if kind == "s":
@@ -80,7 +85,7 @@ class _Tiles:
                 else:
                     held.append(e.load(at, type_, inside if kind == "v" else None))
             value = formula.value(e, held, self.params)
-            if streamed:
+            if self.reach == STREAMED:
                 self._stream(value, line.values[0], inside, whole)
             else:
                 e.store(value, line.values[0], inside)
@@ -126,8 +131,9 @@ class _Tiles:
             index = e.intrinsic("llvm.smin", I64, e.b.add(first, e.const(I64, i)), last)
             at = e.offset(strip, e.b.mul(index, step))
             lines.append(e.load(at, self.formula.loaded(k, self.lanes), mask))
-            e.prefetch(soon)
-            soon = e.offset(soon, step)
+            if self.reach != NEAR:
+                e.prefetch(soon)
+                soon = e.offset(soon, step)
         size = self.lanes * self.formula.sources[k].size
         for i, line in enumerate(transposed(e, lines)):
             e.store(line, e.offset(buffer, i * size))

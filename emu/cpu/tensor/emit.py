@@ -287,9 +287,9 @@ class Emitter:
         if host_architecture() == "x86_64":
             self.intrinsic("llvm.x86.sse.sfence", ir.VoidType(), suffix=False)
 
-    def prefetch(self, pointer: Value) -> None:
-        """Bring a cache line near that will be read soon; any address will do."""
-        hints = [self.const(I32, hint) for hint in (0, 3, 1)]
+    def prefetch(self, pointer: Value, *, write: bool = False) -> None:
+        """Bring a cache line near that will be read (or written) soon; any address will do."""
+        hints = [self.const(I32, hint) for hint in (int(write), 3, 1)]
         self.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, *hints, suffix=False)
 
     def gather(self, base: Value, offsets: Value, element: Type, mask: Value) -> Value:
