@@ -37,6 +37,8 @@ RUN = 24
 """Bytes of an entry of the list of runs."""
 _RUNS = 4
 """Runs that are copied together."""
+_AHEAD = 16
+"""Steps of a panel that are prefetched before they are used."""
 
 
 @dataclass(frozen=True)
@@ -319,6 +321,8 @@ class Product(Tail):
         e = self.e
         with e.loop(0, steps, carry=first) as k:
             here = e.offset(columns, self.times(k.index, self.pitch))
+            for v in range(piece):  # panels are in the second-level cache
+                e.prefetch(e.offset(here, _AHEAD * self.pitch + v * 64))
             k.next(*self.step(lines, here, self.times(k.index, self.size), piece, k.values))
         return list(k.values)
 

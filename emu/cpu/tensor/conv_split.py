@@ -7,7 +7,7 @@ and elements are widened to the type of arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emu.cpu.tensor.conv_job import Window, scratch
 from emu.cpu.tensor.conv_words import Words, lanes, zero_room
@@ -49,35 +49,49 @@ class Split(Words):
 
     def channel(self, x: Value, to: Value, phases: tuple[Value, Value]) -> None:
         """All lines of one channel that are of these phases."""
-        e = self.e
-        lines = [e.word("lines", k) for k in range(3)]
+        e, columns = self.e, self.e.word("lines", 2)
         if self.narrow:
-            with e.loop(0, lines[2], self.lanes) as q:
+            with e.loop(0, columns, self.lanes) as q:
                 masks = self.masks(q.index)
-                with e.loop(0, lines[0]) as d, e.loop(0, lines[1]) as h:
-                    places = self.line(x, to, phases, (d.index, h.index))
-                    self.vector(*places, q.index, masks)
+                self.lines(
+                    x, to, phases, lambda line, goal: self.vector(line, goal, q.index, masks)
+                )
         else:
-            with e.loop(0, lines[0]) as d, e.loop(0, lines[1]) as h:
-                places = self.line(x, to, phases, (d.index, h.index))
-                with e.loop(0, lines[2], self.lanes) as q:
-                    self.vector(*places, q.index, None)
+            self.lines(x, to, phases, self.whole)
 
-    def line(
-        self, x: Value, to: Value, phases: tuple[Value, Value], numbers: tuple[Value, Value]
-    ) -> tuple[Value, Value]:
-        """Where a line of the padded image is, and where it goes. Outside of the image it is the
-        row of zeros."""
+    def whole(self, x: Value, to: Value) -> None:
+        """All of one line."""
+        with self.e.loop(0, self.e.word("lines", 2), self.lanes) as q:
+            self.vector(x, to, q.index, None)
+
+    def lines(
+        self,
+        x: Value,
+        to: Value,
+        phases: tuple[Value, Value],
+        body: Callable[[Value, Value], None],
+    ) -> None:
+        """Every line: where it is in the image, the row of zeros if it is outside, and where it
+        goes."""
         e, b = self.e, self.b
-        inside = []
-        for k, (phase, number) in enumerate(zip(phases, numbers, strict=True)):
-            at = b.add(self.times(number, e.word("step", k)), phase)
-            at = b.sub(at, e.word("pad", k))
-            inside.append(b.icmp_unsigned("<", at, e.word("size", k)))
-            x = e.offset(x, self.times(at, e.word(("x_d", "x_h")[k])))
+        (size, high), (step, down) = (
+            [e.word(name, k) for k in (0, 1)] for name in ("size", "step")
+        )
+        row, line = e.word("x_h"), e.word("to_line", 1)
+        for k, phase in enumerate(phases):
             to = e.offset(to, self.times(phase, e.word("to_phase", k)))
-            to = e.offset(to, self.times(number, e.word("to_line", k)))
-        return b.select(b.and_(*inside), x, self.zeros), to
+        top = b.sub(phases[1], e.word("pad", 1))
+        with e.loop(0, e.word("lines", 0)) as d:
+            at = b.add(self.times(d.index, step), b.sub(phases[0], e.word("pad", 0)))
+            plane = e.offset(x, self.times(at, e.word("x_d")))
+            inside = b.icmp_unsigned("<", at, size)
+            start = e.offset(to, self.times(d.index, e.word("to_line", 0)))
+            with e.loop(0, e.word("lines", 1), carry=[top, start]) as h:
+                at, goal = h.values
+                there = b.and_(inside, b.icmp_unsigned("<", at, high))
+                place = e.offset(plane, b.mul(at, row))
+                h.next(b.add(at, down), e.offset(goal, line))
+                body(b.select(there, place, self.zeros), goal)
 
     def first(self, q: Value) -> Value:
         """The column of the image that is element q of phase 0."""
