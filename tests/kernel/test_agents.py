@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -50,6 +52,55 @@ def test_agents_and_memory_are_shown(aios: Boot, drive: Path) -> None:
     assert 0 < float(latency) < 100
     assert "agent 0" in session.answer("mem")
     assert "0 waiting" in session.answer("tasks")
+
+
+def normalised_model() -> onnx.ModelProto:
+    """A convolution, a normalisation, and a rectifier."""
+    random = np.random.default_rng(2)
+    arrays = {
+        "w": random.standard_normal((8, 3, 3, 3)), "s": random.uniform(0.5, 2, 8),
+        "b": random.standard_normal(8), "m": random.standard_normal(8),
+        "v": random.uniform(0.5, 2, 8),
+    }  # fmt: skip
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("BatchNormalization", ["c", *"sbmv"], ["n"]),
+        onnx.helper.make_node("Relu", ["n"], ["y"]),
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, c, 40, 40])
+        for name, c in (("x", 3), ("y", 8))
+    ]
+    weights = [
+        onnx.numpy_helper.from_array(value.astype(np.float32), name)
+        for name, value in arrays.items()
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    return onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+
+
+def test_optimizing_folds_normalisations_and_says_what_it_was_worth(
+    aios: Boot, tmp_path: Path
+) -> None:
+    model = normalised_model()
+    x = np.random.default_rng(3).standard_normal((1, 3, 40, 40)).astype(np.float32)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    np.save(tmp_path / "x.npy", x)
+    image = tmp_path / "disk.img"
+    files = [(name, tmp_path / name) for name in ("m.onnx", "x.npy")]
+    disk.create(image, files, [("a.npy", 1 << 16), ("b.npy", 1 << 16)])
+    typed = "spawn m.onnx\ninfer 0 x.npy a.npy\ninfer 0 x.npy b.npy\nlog\npoweroff\n"
+    log = aios(typed, image).answer("log")
+    assert "agent 0: 1 normalisations folded into weights" in log
+    [before, after] = re.findall(r"([0-9.]+) ms (?:before|after)", log)
+    assert 0 < float(after) < float(before)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (want,) = session.run(None, {"x": x})
+    for name in ("a.npy", "b.npy"):
+        got = np.load(io.BytesIO(disk.extract(image, name)))
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 def test_hart_without_xaitensor_refuses_to_infer(qemu: Boot, drive: Path) -> None:
