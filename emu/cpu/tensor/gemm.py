@@ -39,7 +39,7 @@ from emu.cpu.tensor.tile import most_rows
 
 PLAIN = Attributes()
 """No activation."""
-_UNBLOCKED = 4096
+_UNBLOCKED = 3072
 """Bytes of a line of the inner dimension up to which it is not cut into blocks."""
 _DEPTH_BYTES = 2048
 """Of such a line in a block."""
@@ -47,13 +47,15 @@ _IN_PLACE = 1 << 20
 """Bytes from the first to the last row of a right operand that need not be packed."""
 _STREAM = 16
 """Rows of a large right operand that are read side by side, for as many rows of the left one."""
-_LARGE, _LARGE_FOR_ONE = 1 << 25, 1 << 23
-"""Bytes from which a right operand is large; for a single row of the left one."""
+_LARGE = 1 << 25
+"""Bytes from which a right operand is too large for any cache."""
 _COLLISION, _WAYS = 4096, 9
 """Bytes apart at which lines share their place in a first-level cache, and how many find room."""
-_FEW_TILES, _FEW_TILES_AT_A_COST = 32, 5
-"""Tiles of rows up to which packing the right operand does not pay; where its rows collide, or its
-elements have to be widened."""
+_NEAR = 1 << 23
+"""Bytes of a right operand that a cache may have near enough for it to be read in place."""
+_FEW_TILES, _FEW_TILES_OF_FAR, _FEW_TILES_AT_A_COST = 40, 10, 5
+"""Tiles of rows up to which packing the right operand does not pay; where it is not near; where its
+rows collide, or its elements have to be widened."""
 _WIDEST = 16
 """Vectors across a tile at most."""
 _LATENCY = 8
@@ -122,7 +124,6 @@ def _form(p: Product, activation: int) -> Form:
     bias = bias_layout(p.bias)
     assert bias is not None
     across = -(-n // lanes(dtype))
-    streamed = _streamed(p)
     return Form(
         Epilogue(p.c.dtype, bias, activation),
         height,
@@ -132,10 +133,10 @@ def _form(p: Product, activation: int) -> Form:
         right=_right(p, height),
         direct=sum_size(dtype) == p.c.dtype.size == p.c.strides[-1],
         adjacent=p.c.strides[-1] == p.c.dtype.size,
-        blocked=k > (_STREAM if streamed else _UNBLOCKED // sum_size(dtype)),
+        blocked=k > (_STREAM if _streamed(p) else _UNBLOCKED // sum_size(dtype)),
         masked=_has_masks() or n % lanes(dtype) > 0,
         ragged=(m % height > 0, across % vectors > 0),
-        ahead=_STREAM // 2 if streamed and m > _STREAM // 4 else 0,
+        ahead=_ahead(p),
     )
 
 
@@ -143,8 +144,15 @@ def _streamed(p: Product) -> bool:
     """Whether a right operand too large for the caches serves few rows: then it is read along its
     rows, a few at a time, as memory likes it."""
     (m, n, k), size = p.extents, p.b.dtype.size
-    large = k * n * size > (_LARGE_FOR_ONE if m == 1 else _LARGE)
-    return m <= _STREAM and large and p.b.strides[-1] == size
+    return m <= _STREAM and k * n * size > _LARGE and p.b.strides[-1] == size
+
+
+def _ahead(p: Product) -> int:
+    """How many rows ahead the right operand is prefetched: where little is done with each."""
+    m, n, k = p.extents
+    if _streamed(p):
+        return _STREAM // 2 if m > _STREAM // 4 else 0
+    return _STREAM // 4 if m <= 2 and k * n * p.b.dtype.size > _IN_PLACE else 0
 
 
 def _left(p: Product, height: int) -> str:
@@ -162,13 +170,14 @@ def _left(p: Product, height: int) -> str:
 def _right(p: Product, height: int) -> str:
     """How the right operand is read: in place if too few rows use it for packing to pay, or caches
     hold it anyway."""
-    (m, _, k), dtype, (row, column) = p.extents, p.b.dtype, p.b.strides[-2:]
+    (m, n, k), dtype, (row, column) = p.extents, p.b.dtype, p.b.strides[-2:]
+    if column != dtype.size or not _readable(p):
+        return layout(dtype, column, row)
     collide, narrow = row % _COLLISION == 0, sum_size(dtype) != dtype.size
     small = k * abs(row) * (4 if collide else 1) <= _IN_PLACE and not narrow
-    few = m <= (_FEW_TILES_AT_A_COST if collide or narrow else _FEW_TILES) * height
-    if column == dtype.size and (few or small or _streamed(p)) and _readable(p):
-        return "row"
-    return layout(dtype, column, row)
+    tiles = _FEW_TILES if k * n * dtype.size <= _NEAR else _FEW_TILES_OF_FAR
+    tiles = _FEW_TILES_AT_A_COST if collide or narrow else tiles
+    return "row" if small or m <= tiles * height or _streamed(p) else "v"
 
 
 def _has_masks() -> bool:
