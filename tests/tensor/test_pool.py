@@ -203,3 +203,11 @@ def test_a_pool_needs_one_to_three_spatial_dimensions() -> None:
     with pytest.raises(Trap):
         bench.run("tmaxpool", (2, 2), "f32", sample("f32", (2, 2), 1))
     assert (bench.tcause, bench.toperand) == (2, 1)
+
+
+def test_windows_that_are_far_apart_read_nothing_behind_the_source() -> None:
+    far = (1 << 32) - 1
+    at = Attributes(kernel=(2, 1, 1, 1), stride=(far, 1, 1, 1), pad_begin=(1, 0, 0, 0))
+    x = np.arange(6, dtype=np.float32).reshape(1, 3, 2)
+    got = Bench().run("tmaxpool", (1, 3, 1), "f32", x, attributes=at)
+    np.testing.assert_array_equal(got, x[:, :, :1])

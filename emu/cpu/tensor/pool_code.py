@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from emu.cpu.tensor.axes import GROUP, VECTOR, blank, each_vector, extreme, in_stages, share
 from emu.cpu.tensor.descriptor import DType
-from emu.cpu.tensor.emit import I1, I32, I64, Block, Emitter, Value, bits_of, is_float, vector
+from emu.cpu.tensor.emit import I32, I64, Block, Emitter, Value, bits_of, is_float, vector
 from emu.cpu.tensor.folds import FOLDS, GREATEST
 from emu.cpu.tensor.vectors import Arithmetic, compute, narrow, storage, widen
 
@@ -282,9 +282,12 @@ class Pool:
             picks = [ir.Constant(I32, stride * k + rest) for k in range(self.lanes)]
             pick = ir.Constant(vector(I32, self.lanes), picks)
             return b.shuffle_vector(loaded, ir.Constant(loaded.type, ir.Undefined), pick)
-        step = b.mul(e.word("stride", 2), e.const(I64, bits_of(type_) // 8))
-        offsets = b.mul(e.splat(step, self.lanes), e.iota(I64, self.lanes))
-        return e.gather(place, offsets, element, e.const(vector(I1, self.lanes), 1))
+        steps = b.mul(e.splat(e.word("stride", 2), self.lanes), e.iota(I64, self.lanes))
+        inside = b.icmp_unsigned(
+            "<", b.add(e.splat(first, self.lanes), steps), e.splat(e.word("width"), self.lanes)
+        )  # lanes behind the last window may lie anywhere
+        offsets = b.mul(steps, e.const(steps.type, bits_of(element) // 8))
+        return e.gather(place, offsets, element, inside)
 
     def _windows(self, ats: Sequence[Value]) -> list[list[Value]]:
         """What each vector of windows holds, the first window of a vector being at `ats`."""
