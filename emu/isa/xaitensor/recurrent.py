@@ -21,7 +21,7 @@ tensor(
     "tlstm", WIDE, 21,
     "x: T[t, n, 4*h], r: T[4*h, h], h0?: T[n, h], c0?: T[n, h], peephole?: T[3*h], "
     "lengths?: i32[n] -> d: T[t, n, h], c?: T[n, h]",
-    T="f32|f64",
+    T="f32|f64", requires={"t > 0": "x"},
     means=f"""{_LIVE}
     pre[s, i, j] = x[s, i, j] + sum(y[s - 1, i, l] * r[j, l] for l in h)
     new = cell[s - 1, i, j]
