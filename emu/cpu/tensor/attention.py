@@ -341,15 +341,16 @@ class _Writer:
             return [b.fadd(values[0], y)]
 
         (top,) = sweep(e, count, self.lanes, [lowest], look, greater)
-        tops = e.splat(across(e, top, greater), self.lanes)
+        best = across(e, top, greater)
+        hidden = b.fcmp_ordered("==", best, e.const(best.type, -math.inf))
+        tops = e.splat(b.select(hidden, e.const(best.type, 0.0), best), self.lanes)
         (total,) = sweep(e, count, self.lanes, [none], power, b.fadd)
         start = b.and_(b.add(count, self.number(self.lanes - 1)), self.number(-self.lanes))
         with e.loop(start, seen, self.lanes) as rest:
             e.store(none, place(rest.index))
         weight = across(e, total, b.fadd)
         zero, one = e.const(weight.type, 0.0), e.const(weight.type, 1.0)
-        empty = b.icmp_signed("<=", count, self.number(0))
-        return b.select(empty, zero, b.fdiv(one, weight))
+        return b.select(hidden, zero, b.fdiv(one, weight))
 
     def _mask(self, mask: Value, index: Value, inside: Value | None) -> Value:
         """The mask of adjacent keys, however they lie."""

@@ -3,7 +3,8 @@
 Heads of queries may share keys and values (`g` divides `h`). A mask, full by its strides, is added
 to the scores; a key is not looked at if it lies behind `lengths`, or, with the flag `causal`, after
 its query. The last query stands at the last key that counts where there are `lengths`; otherwise
-`count` keys come before the first query. A query without a key gives zeros.
+`count` keys come before the first query. A query without a key, or whose scores are all -inf, gives
+zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ tensor(
     score = sum(q[i, o, j, r] * k[i, shared, l, r] for r in e) * scale + mask[i, o, j, l]
     best = max(score for l in t if seen)
     total = sum(exp(score - best) for l in t if seen)
-    d[i, o, j, c] = sum(exp(score - best) / total * v[i, shared, l, c] for l in t if seen)""",
+    d[i, o, j, c] = (0 if best == -inf else
+                     sum(exp(score - best) / total * v[i, shared, l, c] for l in t if seen))""",
     work="2 * b * h * s * t * (e + f + 12)", pieces="b * h", ulps=16,
     doc="Attention: softmax(scale * q @ k.T + mask) @ v. Grouped heads, causal or masked; `alpha` "
     "is the scale, 0 for one over the square root of e.",
@@ -47,8 +49,9 @@ tensor(
     score = sum(q[i, o, j, r] * k[page, shared, y % l, r] for r in e) * scale
     best = max(score for y in t if seen)
     total = sum(exp(score - best) for y in t if seen)
-    d[i, o, j, c] = sum(exp(score - best) / total * v[page, shared, y % l, c]
-                        for y in t if seen)""",
+    d[i, o, j, c] = (0 if best == -inf else
+                     sum(exp(score - best) / total * v[page, shared, y % l, c]
+                         for y in t if seen))""",
     work="2 * b * h * s * m * l * (e + f + 12)", pieces="b * h", ulps=16,
     doc="Attention over keys and values in pages of `l` tokens: row i of `table` names the pages "
     "of batch entry i, in order. Otherwise as tattention.",
