@@ -62,7 +62,7 @@ class NumPy:
     """NumPy, for what is one call of it."""
 
     name = "NumPy"
-    spins = 0.03
+    spins = 0.2
 
     def prepare(self, problem: Problem, threads: int) -> Session | None:
         """OpenBLAS is limited to `threads` until the next problem."""
@@ -78,7 +78,7 @@ class OnnxRuntime:
     """onnxruntime's CPU provider, through I/O binding."""
 
     name = "onnxruntime"
-    spins = 0.003
+    spins = 0.05
 
     def __init__(self) -> None:
         self._ort = importlib.import_module("onnxruntime")
