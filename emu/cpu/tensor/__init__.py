@@ -5,7 +5,8 @@ operands, arena                  guest addresses to host pointers, every right c
 instructions, checks             `execute`: types and extents checked as the declaration says
 call                             what a schedule is given, and how it is bound to instructions
 execution, plan                  what is to do, planned once per form of operands; one of
-elementwise gemm conv pool reduce softmax      the schedules (`axes`: folding some axes)
+elementwise gemm qgemm conv pool reduce softmax norms  the schedules (`axes`: folding some axes)
+attention recurrent quantize     made of these
 gather scatter pad position topk nonzero resize grid  those that move (`rows`, `tables`)
 expr, semantics                  what elementwise instructions mean, read from the table
 reference, vocabulary            what every instruction means: slow, obvious, the judge in tests
