@@ -10,6 +10,7 @@ import math
 from emu.cpu.tensor.emit import Emitter, Value, bits_of
 from emu.cpu.tensor.functions.exponential import EXP, reduce, scaled
 from emu.cpu.tensor.functions.words import (
+    BIAS,
     LN2_HIGH,
     LN2_LOW,
     MANTISSA,
@@ -17,9 +18,7 @@ from emu.cpu.tensor.functions.words import (
     at_most,
     copysign,
     integers,
-    paired,
     polynomial,
-    power_of_two,
 )
 
 # erf(x) / x - 1 by powers of x^2, |x| <= 1
@@ -90,16 +89,16 @@ def _fall(e: Emitter, size: Value) -> Value:
     operation. e^(-s/2) has the coefficients of e^r, times powers of -1/2.
     """
     width, type_ = bits_of(size.type), size.type
-    shift = e.const(type_, 1.5 * 2 ** MANTISSA[width])
+    shift = e.const(type_, 1.5 * 2 ** MANTISSA[width] + BIAS[width] + _LIFT)
     scaled_ = e.b.fmul(size, e.const(type_, -0.5 / math.log(2)))
     moved = e.fma(scaled_, size, shift)
     whole = e.b.fsub(moved, shift)
     s = e.fma(size, size, e.b.fmul(whole, e.const(type_, 2 * LN2_HIGH[width])))
     s = e.fma(whole, e.const(type_, 2 * LN2_LOW[width]), s)
     series = (1.0, *EXP[width])
-    q = paired(e, s, e.b.fmul(s, s), [c * (-0.5) ** (k + 1) for k, c in enumerate(series)])
-    n = e.b.bitcast(moved, integers(size))
-    power = power_of_two(e, e.b.add(n, e.const(n.type, _LIFT)), type_)
+    q = polynomial(e, s, [c * (-0.5) ** (k + 1) for k, c in enumerate(series)])
+    n = e.b.bitcast(moved, integers(size))  # its low bits are those of an exponent
+    power = e.b.bitcast(e.b.shl(n, e.const(n.type, MANTISSA[width])), type_)
     return e.fma(e.b.fmul(power, s), q, power)
 
 
@@ -130,5 +129,6 @@ def gelu(e: Emitter, x: Value) -> Value:
     """x Φ(x), as max(x, 0) - |x| Φ(-|x|); -0 at minus infinity, the limit."""
     size = at_most(e, absolute(e, x), _END[bits_of(x.type)])
     over, under = _tail(e, size)
-    positive = e.b.select(e.b.fcmp_ordered("<", x, e.const(x.type, 0.0)), e.const(x.type, -0.0), x)
+    zero = e.const(x.type, -0.0)
+    positive = e.b.select(e.b.fcmp_ordered("<", x, zero), zero, x)
     return e.b.fsub(positive, e.b.fdiv(e.b.fmul(over, size), under))
