@@ -165,6 +165,13 @@ def share(e: Emitter, total: Value) -> tuple[Value, Value]:
     return first, e.b.sdiv(e.b.mul(total, following), e.parts)
 
 
+def strip_width(e: Emitter, index: Value, strip: int) -> Value:
+    """The elements in the strip that the kept index `index` stands for, where `m` columns are cut
+    into `strips` strips of `strip` (words m and strips): all but the last are whole."""
+    before = e.b.mul(e.b.urem(index, e.word("strips")), e.const(I64, strip))
+    return e.intrinsic("llvm.smin", I64, e.b.sub(e.word("m"), before), e.const(I64, strip))
+
+
 @contextmanager
 def visit(
     e: Emitter,

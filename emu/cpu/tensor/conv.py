@@ -15,10 +15,10 @@ conv_words       what the writers of their kernels share
 
 from __future__ import annotations
 
-from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
+from emu.cpu.tensor.attributes import Attributes
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.conv_depthwise import depthwise, is_depthwise
-from emu.cpu.tensor.conv_job import FUSED, NONE, Job, Window, is_dense, scratch, spatial
+from emu.cpu.tensor.conv_job import FUSED, Job, is_dense, scratch, spatial, windows_of
 from emu.cpu.tensor.conv_product import multiply
 from emu.cpu.tensor.conv_winograd import is_winograd, winograd
 from emu.cpu.tensor.descriptor import View
@@ -43,12 +43,7 @@ def run_conv(
     result = destination
     if not is_dense(destination, 2):
         result = scratch(destination.dims, destination.dtype)
-    own = [
-        Window(image.dims[d + 2], result.dims[d + 2], weights.dims[d + 2], at.stride[d],
-               at.dilation[d], at.pad_begin[d])
-        for d in range(image.rank - 2)
-    ]  # fmt: skip
-    windows = (NONE,) * (SPATIAL_MAX - len(own)) + tuple(own)
+    windows = windows_of(result, image, weights, at)
     y, x, w = spatial(result), spatial(image), spatial(weights)
     convolve(Job(y, x, w, bias, windows, at.groups, fused, params))
     if mnemonic is not None and fused is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from emu.cpu.tensor.attributes import SPATIAL_MAX
+from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.conv_words import Activation
 from emu.cpu.tensor.descriptor import DType, View, dense, dense_strides
 from emu.cpu.tensor.elementwise import run_copy
@@ -95,6 +95,16 @@ class Job:
         if self.bias is not None:
             words |= {"bias": self.bias.address, "bias_o": self.bias.strides[0]}
         return words
+
+
+def windows_of(destination: View, image: View, weights: View, at: Attributes) -> tuple[Window, ...]:
+    """How windows lie in the three spatial dimensions of a convolution of these tensors."""
+    own = [
+        Window(image.dims[d + 2], destination.dims[d + 2], weights.dims[d + 2], at.stride[d],
+               at.dilation[d], at.pad_begin[d])
+        for d in range(image.rank - 2)
+    ]  # fmt: skip
+    return (NONE,) * (SPATIAL_MAX - len(own)) + tuple(own)
 
 
 def spatial(view: View) -> View:

@@ -17,7 +17,7 @@ from itertools import product
 from emu.cpu.tensor.attributes import SPATIAL_MAX, Attributes
 from emu.cpu.tensor.call import Call, schedule
 from emu.cpu.tensor.conv import convolve, fill
-from emu.cpu.tensor.conv_job import FUSED, NONE, Job, Window, scratch, spatial
+from emu.cpu.tensor.conv_job import FUSED, Job, Window, scratch, spatial, windows_of
 from emu.cpu.tensor.conv_merge import merge
 from emu.cpu.tensor.descriptor import View, dense
 from emu.cpu.tensor.elementwise import run_copy, run_unary
@@ -63,12 +63,7 @@ def run_conv_transpose(
     plus bias (groups * o), and then the activation."""
     mnemonic = ACTIVATIONS[at.activation]
     fused, params = mnemonic if mnemonic in FUSED else None, (at.alpha, at.beta)
-    own = [
-        Window(image.dims[d + 2], destination.dims[d + 2], weights.dims[d + 2], at.stride[d],
-               at.dilation[d], at.pad_begin[d])
-        for d in range(image.rank - 2)
-    ]  # fmt: skip
-    windows = (NONE,) * (SPATIAL_MAX - len(own)) + tuple(own)
+    windows = windows_of(destination, image, weights, at)
     y, x, w = spatial(destination), spatial(image), spatial(weights)
     steps = tuple(min(v.step, v.out) for v in windows)
     lines = tuple(-(-v.out // s) for v, s in zip(windows, steps, strict=True))

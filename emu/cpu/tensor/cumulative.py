@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from emu.cpu.tensor.axes import VECTOR, WORDS, each_vector, share, split, visit
+from emu.cpu.tensor.axes import VECTOR, WORDS, each_vector, share, split, strip_width, visit
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import DType, View
@@ -81,14 +81,12 @@ class _Cumulative:
 
     def write(self) -> None:
         """Write the walk over lines or strips and, in it, each of them."""
-        e, b = self.e, self.e.b
+        e = self.e
         first, end = share(e, e.word("lines"))
         room, pointers = e.local(_STRIP * 8), [e.pointer("p0"), e.pointer("p1")]
         with visit(e, first, end, ["s0", "s1"], pointers) as (index, (out, source)):
             if self.layout == "column":
-                before = b.mul(b.urem(index, e.word("strips")), e.const(I64, _STRIP))
-                left = b.sub(e.word("m"), before)
-                width = e.intrinsic("llvm.smin", I64, left, e.const(I64, _STRIP))
+                width = strip_width(e, index, _STRIP)
                 self._columns(out, source, width, room)
             else:
                 self._line(out, source)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from emu.cpu.tensor.axes import VECTOR, WORDS, adjacent_from, each_vector, share, visit
+from emu.cpu.tensor.axes import VECTOR, WORDS, adjacent_from, each_vector, share, strip_width, visit
 from emu.cpu.tensor.call import Call
 from emu.cpu.tensor.call import schedule as bound
 from emu.cpu.tensor.descriptor import DType, View, dense
@@ -78,9 +78,7 @@ class _Lrn:
         n, window = e.word("n"), e.word("window")
         with visit(e, first, end, ["s0", "s1"], [e.pointer("p0"), e.pointer("p1")]) as line:
             index, (out, source) = line
-            before = b.mul(b.urem(index, e.word("strips")), e.const(I64, _STRIP))
-            left = b.sub(e.word("m"), before)
-            width = e.intrinsic("llvm.smin", I64, left, e.const(I64, _STRIP))
+            width = strip_width(e, index, _STRIP)
             with e.loop(0, n) as channel:
                 at = b.sub(channel.index, e.word("before"))
                 low = e.intrinsic("llvm.smax", I64, at, e.const(I64, 0))

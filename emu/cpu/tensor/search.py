@@ -25,6 +25,7 @@ from emu.cpu.tensor.axes import (
     extreme,
     share,
     split,
+    strip_width,
     sweep,
     visit,
 )  # fmt: skip
@@ -136,15 +137,13 @@ class _Search:
 
     def write(self) -> None:
         """Write the walk over the results and, in it, each of them."""
-        e, b = self.e, self.e.b
+        e = self.e
         first, end = share(e, e.word("lines"))
         pointers = [e.pointer("p0"), e.pointer("p1")]
         rooms = [e.local(_STRIP * 8) for _ in range(2)]
         with visit(e, first, end, ["s0", "s1"], pointers) as (index, (out, source)):
             if self.layout == "column":
-                strip = b.mul(b.urem(index, e.word("strips")), e.const(I64, _STRIP))
-                left = b.sub(e.word("m"), strip)
-                width = e.intrinsic("llvm.smin", I64, left, e.const(I64, _STRIP))
+                width = strip_width(e, index, _STRIP)
                 self._columns(out, source, width, rooms)
             else:
                 self._row(out, source)
