@@ -34,10 +34,11 @@ lint: $(VENV)/.dev  ## check format, style and types
 fuzz: $(VENV)/.dev  ## look for guests that crash or hang the host, for a minute
 	@$(BIN)/python -m tests.safety.campaign 60
 
-bench: $(VENV)/.dev  ## measure the CPU engine, the time to the prompt, tensor instructions
+bench: $(VENV)/.dev  ## measure the CPU engine, the time to the prompt, tensor instructions, devices
 	@$(BIN)/aios bench cpu
 	@$(BIN)/aios bench start
 	@$(BIN)/aios bench tensor
+	@$(BIN)/aios bench devices
 
 docs: $(VENV)/.run  ## regenerate what is derived from declarations
 	@$(BIN)/python -m emu.isa.docs > docs/isa.md

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 PS_PER_NS = 1_000
@@ -64,39 +63,58 @@ class Clock:
         self._skipped = now_ps - self._executed()
 
 
-@dataclass(order=True)
 class Event:
-    """One entry of the queue, ordered by time and, at equal times, by the order of scheduling."""
+    """Something that will happen at `at_ps`. Events at one time happen in the order in which they
+    were scheduled. `callback` is None once it has happened or was cancelled."""
 
-    at_ps: int
-    sequence: int
-    callback: Callable[[], None] | None = field(compare=False)
-    timer: bool = field(compare=False, default=False)
+    __slots__ = ("_queue", "at_ps", "callback", "sequence", "timer")
+
+    def __init__(
+        self,
+        queue: EventQueue,
+        at_ps: int,
+        sequence: int,
+        callback: Callable[[], None] | None,
+        timer: bool,
+    ) -> None:
+        self._queue = queue
+        self.at_ps, self.sequence, self.callback, self.timer = at_ps, sequence, callback, timer
 
     def cancel(self) -> None:
         """Make sure that the event does not happen; harmless when it already has."""
-        self.callback = None
+        if self.callback is not None:
+            self.callback = None
+            self._queue.work -= not self.timer
 
 
 class EventQueue:
     """What will happen, in order. `on_earlier` is called when an event is scheduled that comes
-    before all others: the machine must stop the hart in time for it."""
+    before all others: the machine must stop the hart in time for it.
+
+    The heap holds (time, sequence, event): tuples of integers are compared without running Python,
+    and no two have the same sequence. Cancelled events stay until they come to the top."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.on_earlier: Callable[[], None] = lambda: None
-        self._heap: list[Event] = []
+        self._heap: list[tuple[int, int, Event]] = []
         self._sequence = 0
+        self.work = 0
+        """How many events are to come that are no timers."""
         self.worked_ps = 0
         """When the last event that was no timer happened."""
 
     def schedule(self, at_ps: int, callback: Callable[[], None], *, timer: bool = False) -> Event:
         """Have `callback` called at `at_ps`, or as soon as possible if that is past. `timer` marks
         an event that is the guest's own alarm clock and no device's work in progress."""
-        event = Event(at_ps, self._sequence, callback, timer)
-        self._sequence += 1
-        earlier = not self._heap or event < self._heap[0]
-        heapq.heappush(self._heap, event)
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        event = Event(self, at_ps, sequence, callback, timer)
+        heap = self._heap
+        earlier = not heap or at_ps < heap[0][0]
+        heapq.heappush(heap, (at_ps, sequence, event))
+        if not timer:
+            self.work += 1
         if earlier:
             self.on_earlier()
         return event
@@ -108,29 +126,34 @@ class EventQueue:
     def next_ps(self) -> int | None:
         """When the next event is due; None if there is none."""
         heap = self._heap
-        while heap and heap[0].callback is None:
+        while heap and heap[0][2].callback is None:
             heapq.heappop(heap)
-        return heap[0].at_ps if heap else None
+        return heap[0][0] if heap else None
 
     def work_pending(self) -> bool:
         """Whether a device still has something to finish (timers do not count)."""
-        return any(event.callback is not None and not event.timer for event in self._heap)
+        return self.work > 0
 
     def run_due(self) -> int:
-        """Call everything that is due by now, in order; returns how many events that were."""
-        count = 0
-        while (at_ps := self.next_ps()) is not None and at_ps <= self.clock.now_ps:
-            event = heapq.heappop(self._heap)
+        """Call everything that is due by now, in order; returns how many events that were. No time
+        passes meanwhile: events take none."""
+        heap = self._heap
+        if not heap:
+            return 0
+        now, count = self.clock.now_ps, 0
+        while heap and heap[0][0] <= now:
+            event = heapq.heappop(heap)[2]
             callback, event.callback = event.callback, None
             if callback is not None:
                 if not event.timer:
-                    self.worked_ps = self.clock.now_ps
+                    self.work -= 1
+                    self.worked_ps = now
                 callback()
                 count += 1
         return count
 
     def clear(self) -> None:
         """Forget everything (power-on reset)."""
-        for event in self._heap:
+        for _, _, event in self._heap:
             event.cancel()
         self._heap.clear()

@@ -9,7 +9,18 @@ import pytest
 
 from tests.kernel.conftest import Boot
 
-COMMANDS = ["help", "devices", "models", "spawn", "infer", "agents", "mem", "tasks", "log"]
+COMMANDS = [
+    "help",
+    "devices",
+    "models",
+    "spawn",
+    "infer",
+    "agents",
+    "mem",
+    "tasks",
+    "readtest",
+    "log",
+]
 
 
 def test_boots_to_its_prompt_and_powers_off(machine: Boot, drive: Path) -> None:

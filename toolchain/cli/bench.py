@@ -11,15 +11,17 @@ from emu.errors import AiosError
 NAME = "bench"
 HELP = (
     "measure the machine: cpu (instructions a second), start (time to the prompt), "
-    "tensor (tensor instructions against other engines)"
+    "tensor (tensor instructions against other engines), devices (what they reach) or one of them"
 )
 
-BENCHMARKS = ("cpu", "start", "tensor")
+BENCHMARKS = ("cpu", "start", "tensor", "devices")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, and where the figures go."""
-    parser.add_argument("benchmark", choices=BENCHMARKS)
+    from bench import devices
+
+    parser.add_argument("benchmark", choices=(*BENCHMARKS, *devices.parts()))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     parser.add_argument("--quick", action="store_true", help="tensor: less time for each row")
     parser.add_argument(
@@ -41,7 +43,12 @@ def run(args: argparse.Namespace) -> int:
         return _tensor(args)
     if args.quick or args.only or args.cpu_time:
         raise AiosError("--quick, --only and --cpu-time are for `aios bench tensor`.")
-    report = importlib.import_module(f"bench.{args.benchmark}").measure()
+    if args.benchmark in BENCHMARKS:
+        report = importlib.import_module(f"bench.{args.benchmark}").measure()
+    else:
+        from bench import devices
+
+        report = devices.measure(args.benchmark)
     print(report.table())
     if args.json:
         report.write(args.json)
