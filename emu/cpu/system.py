@@ -100,10 +100,16 @@ def tensor(hart: Hart, mnemonic: str, *operands: int) -> int:
     return result
 
 
+def lane(hart: Hart, name: str, *operands: int) -> int:
+    """An instruction of the GPU's lanes: illegal on a hart."""
+    raise illegal()
+
+
 SYSTEM: dict[str, Callable[..., int]] = {
     function.__name__: function
     for function in (
         csr_swap, csr_set, csr_clear, ecall, ebreak, mret, sret, wfi, sfence_vma, fence_i, tensor,
+        lane,
     )
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from emu.errors import AiosError
 from emu.isa import TABLE
-from emu.isa.csrs import BY_NAME
+from emu.isa.csrs import ANY_NAME
 from emu.isa.declare import Instruction
 from emu.isa.pseudo import expand
 from emu.isa.registers import NUMBERS
@@ -100,8 +100,8 @@ def _read(place: Place, text: str, pc: int, symbols: Mapping[str, int] | None) -
         if text not in ROUNDING_MODES:
             raise AiosError(f"'{text}' is not a rounding mode: {', '.join(ROUNDING_MODES)}.")
         return ROUNDING_MODES[text]
-    if place.kind == "csr" and text in BY_NAME:
-        return BY_NAME[text].number
+    if place.kind == "csr" and text in ANY_NAME:
+        return ANY_NAME[text].number
     if place.kind == "set" and re.fullmatch("i?o?r?w?", text):
         return sum(1 << "wroi".index(c) for c in text)
     value = evaluate(text, pc, symbols)

@@ -80,3 +80,42 @@ _CSRS = (
 
 BY_NUMBER: dict[int, Csr] = {csr.number: csr for csr in _CSRS}
 BY_NAME: dict[str, Csr] = {csr.name: csr for csr in _CSRS}
+
+_AXES = ("x", "y", "z")
+
+LANE_CSRS: dict[int, Csr] = {
+    csr.number: csr
+    for csr in (
+        Csr(0xCC0, "lane_id", "Number of the lane in its warp"),
+        Csr(0xCC1, "warp_id", "Number of the warp in its workgroup"),
+        Csr(0xCC2, "unit_id", "Compute unit: the workgroup's number modulo that of units"),
+        Csr(0xCC3, "warp_mask", "Warps of the workgroup that have a work-item in the grid"),
+        Csr(0xCC4, "lane_mask", "Lanes of the warp that execute this instruction together"),
+        *(
+            Csr(0xCC8 + i, f"group_id_{d}", f"{d} of the workgroup in the grid")
+            for i, d in enumerate(_AXES)
+        ),
+        *(
+            Csr(0xCCB + i, f"local_id_{d}", f"{d} of the work-item in its workgroup")
+            for i, d in enumerate(_AXES)
+        ),
+        Csr(0xFC0, "warp_lanes", "Lanes of a warp"),
+        Csr(0xFC1, "group_warps", "Warps of a workgroup"),
+        Csr(0xFC2, "units", "Compute units of the GPU"),
+        Csr(0xFC3, "group_memory", "Address of the workgroup's memory"),
+        *(
+            Csr(0xFC8 + i, f"group_size_{d}", f"Work-items of a workgroup in {d}")
+            for i, d in enumerate(_AXES)
+        ),
+        *(
+            Csr(0xFCB + i, f"grid_size_{d}", f"Work-items of the grid in {d}")
+            for i, d in enumerate(_AXES)
+        ),
+    )
+}
+"""The registers of the GPU's lanes (`emu.isa.xlane`), which can only be read; a hart has none of
+them, and a lane none of the others. Up to 0xCC4 and 0xFC3 they are those of the Vortex GPGPU."""
+
+ANY_NAME: dict[str, Csr] = BY_NAME | {csr.name: csr for csr in LANE_CSRS.values()}
+ANY_NUMBER: dict[int, Csr] = BY_NUMBER | LANE_CSRS
+"""What the assembler and the disassembler know: of harts and of lanes."""

@@ -6,7 +6,7 @@ Every word that `decode` accepts comes out as text that `assemble` turns into th
 
 from __future__ import annotations
 
-from emu.isa.csrs import BY_NUMBER
+from emu.isa.csrs import ANY_NUMBER
 from emu.isa.declare import Instruction
 from emu.isa.decode import find
 from emu.isa.registers import NAMES
@@ -26,7 +26,7 @@ def _write(place: Place, word: int, pc: int | None) -> str:
         case "u":
             return f"{value >> 12 & 0xFFFFF:#x}"
         case "csr":
-            return BY_NUMBER[value].name if value in BY_NUMBER else f"{value:#x}"
+            return ANY_NUMBER[value].name if value in ANY_NUMBER else f"{value:#x}"
         case "set":
             names = "".join(c for i, c in enumerate("wroi") if value >> i & 1)[::-1]
             return names or "0"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 
 from emu.isa import EXTENSIONS, TABLE, Instruction, xaitensor
-from emu.isa.csrs import BY_NUMBER
+from emu.isa.csrs import BY_NUMBER, LANE_CSRS, Csr
 from emu.isa.xaitensor.docs import sections
 
 _HEAD = """# The instruction set
@@ -42,6 +43,11 @@ def _extension(module: object) -> list[str]:
     return [f"## {title.rstrip('.')}", "", *head, *rows, ""]
 
 
+def _registers(title: str, csrs: Mapping[int, Csr]) -> list[str]:
+    rows = [f"| {n:#05x} | `{c.name}` | {c.doc} |" for n, c in sorted(csrs.items())]
+    return [f"## {title}", "", "| number | name | meaning |", "| --- | --- | --- |", *rows]
+
+
 def render() -> str:
     """The whole document."""
     lines = [_HEAD]
@@ -49,9 +55,8 @@ def render() -> str:
         lines += _extension(module)
         if module is xaitensor:
             lines += sections()
-    lines += ["## Control and status registers", "", "| number | name | meaning |"]
-    lines += ["| --- | --- | --- |"]
-    lines += [f"| {n:#05x} | `{c.name}` | {c.doc} |" for n, c in sorted(BY_NUMBER.items())]
+    lines += _registers("Control and status registers", BY_NUMBER)
+    lines += ["", *_registers("Registers of the GPU's lanes", LANE_CSRS)]
     return "\n".join(lines) + "\n"
 
 

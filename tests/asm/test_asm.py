@@ -24,7 +24,8 @@ from toolchain.link import link
 Tool = Callable[[str], str]
 
 INSTRUCTIONS = sorted(
-    (i for i in TABLE.values() if i.extension != "xaitensor"), key=lambda i: i.mnemonic
+    (i for i in TABLE.values() if i.extension not in ("xaitensor", "xlane")),
+    key=lambda i: i.mnemonic,
 )
 
 

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from emu.errors import AiosError
 from emu.isa import TABLE
 from emu.isa.assemble import assemble_line
+from emu.isa.csrs import BY_NAME, LANE_CSRS
 from emu.isa.decode import find
 from emu.isa.disassemble import disassemble
 from emu.isa.pseudo import PSEUDO
 
 _MARCH = "rv64imafdc_zicsr_zifencei_zihintpause_zba_zbb_zbs"
-_STANDARD = [m for m, i in TABLE.items() if i.extension != "xaitensor"]
+_STANDARD = [m for m, i in TABLE.items() if i.extension not in ("xaitensor", "xlane")]
 _LOSSY = {"fence", "fence.i", "c.nop"}  # bits that no assembly can express
 
 
@@ -80,7 +81,8 @@ def _odd_mode(word: int) -> bool:
 
 def _for_gas(line: str) -> str:
     """GNU as wants compressed forms enabled around them, and no names for our own CSRs."""
-    line = line.replace("tcause", "0x5c0").replace("toperand", "0x5c1")
+    for csr in (BY_NAME["tcause"], BY_NAME["toperand"], *LANE_CSRS.values()):
+        line = line.replace(csr.name, hex(csr.number))
     return f".option rvc\n{line}\n.option norvc" if line.startswith("c.") else line
 
 
