@@ -1,19 +1,28 @@
 """The bus: which physical address belongs to RAM and which to a device.
 
 The hart calls `read` and `write`; an address that belongs to nobody raises `BusFault`, which
-becomes an access fault. Devices reach memory with `dma_read` and `dma_write`, which report a bad
-address instead of raising, since a driver's mistake must never be an exception on the host.
+becomes an access fault. Devices reach memory through `emu.devices.dma`, which asks `storage`.
+
+Most regions are mapped for good. PCIe's base address registers move while the machine runs: what
+they map lies *over* the windows that the host bridge has mapped (`overlay`). Memory of a device
+(a target that is `SparseBytes`: a GPU's VRAM behind a BAR) is used as RAM is: accesses to it are
+neither traced nor counted, and whoever has kept host addresses of it is told when it moves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from emu.memory import Memory
+from emu.sparse import SparseBytes
 from emu.trace import Trace
 
 _PAGE_BITS = 12
+_KEPT_PAGES = (
+    1 << 16
+)  # pages remembered: a guest that touches a whole window must not fill the host
 
 
 class BusFault(Exception):
@@ -62,8 +71,14 @@ class Bus:
         self.memory = memory
         self.trace = trace
         self.regions: list[Region] = []
+        """What is mapped for good."""
         self.accesses = 0
         """Device accesses by the hart so far; the console's rule for pipes looks at it."""
+        self.on_memory_moved: list[Callable[[], None]] = []
+        """Called when device memory has come, moved or gone: host addresses kept are stale."""
+        self.device_memories: list[Region] = []
+        """Where device memory answers now, by address."""
+        self._overlay: tuple[Region, ...] = ()
         self._pages: dict[int, Region] = {}
 
     def map(self, base: int, size: int, target: Target) -> Region:
@@ -80,19 +95,47 @@ class Bus:
         self.regions.append(region)
         return region
 
+    def overlay(self, regions: Sequence[Region]) -> None:
+        """Lay these regions of whole pages, and no others, over those mapped for good. Where they
+        overlap the first one answers."""
+        before, self._overlay = self.device_memories, tuple(regions)
+        self.device_memories = _memories(self._overlay)
+        self._pages.clear()
+        if self.device_memories != before:
+            for listener in self.on_memory_moved:
+                listener()
+
+    def storage(self, paddr: int, n: int = 1) -> tuple[SparseBytes, int] | None:
+        """The one memory, RAM or a device's, that holds all `n` bytes at `paddr`, and their offset
+        in it; None when there is none."""
+        memory = self.memory
+        if n < 0:
+            return None
+        if memory.base <= paddr and paddr + n <= memory.end:
+            return memory, paddr - memory.base
+        for region in self.device_memories:
+            if region.base <= paddr and paddr + n <= region.end:
+                assert isinstance(region.target, SparseBytes)
+                return region.target, paddr - region.base
+        return None
+
     def find(self, paddr: int, size: int = 1) -> Region:
         """The region that holds all `size` bytes at `paddr`; raises BusFault."""
         region = self._pages.get(paddr >> _PAGE_BITS)
         if region is None:
-            for region in self.regions:
-                if region.base <= paddr < region.end:
-                    self._pages[paddr >> _PAGE_BITS] = region
-                    break
-            else:
-                raise BusFault(paddr)
+            region = self._search(paddr)
         if paddr < region.base or paddr + size > region.end:
             raise BusFault(paddr)
         return region
+
+    def _search(self, paddr: int) -> Region:
+        for region in (*self._overlay, *self.regions):
+            if region.base <= paddr < region.end:
+                if len(self._pages) >= _KEPT_PAGES:
+                    self._pages.clear()
+                self._pages[paddr >> _PAGE_BITS] = region
+                return region
+        raise BusFault(paddr)
 
     def read(self, paddr: int, size: int) -> int:
         """The unsigned value of `size` (1, 2, 4, 8) bytes at `paddr`; raises BusFault."""
@@ -100,11 +143,13 @@ class Bus:
         if memory.base <= paddr and paddr + size <= memory.end:
             return memory.read(paddr, size)
         region = self.find(paddr, size)
+        target, offset = region.target, paddr - region.base
+        if isinstance(target, SparseBytes):
+            return target.read(offset, size)
         self.accesses += 1
-        offset = paddr - region.base
-        value = region.target.read(offset, size)
+        value = target.read(offset, size)
         if self.trace is not None:
-            self.trace.access(False, region.target, offset, size, value)
+            self.trace.access(False, target, offset, size, value)
         return value
 
     def write(self, paddr: int, size: int, value: int) -> None:
@@ -114,21 +159,35 @@ class Bus:
             memory.write(paddr, size, value)
             return
         region = self.find(paddr, size)
-        self.accesses += 1
-        offset = paddr - region.base
+        target, offset = region.target, paddr - region.base
         value &= (1 << 8 * size) - 1
-        if self.trace is not None:
-            self.trace.access(True, region.target, offset, size, value)
-        region.target.write(offset, size, value)
+        if not isinstance(target, SparseBytes):
+            self.accesses += 1
+            if self.trace is not None:
+                self.trace.access(True, target, offset, size, value)
+        target.write(offset, size, value)
 
-    def dma_read(self, paddr: int, n: int) -> memoryview | None:
-        """The `n` bytes at `paddr` themselves, or None when they are not all RAM. Writing to the
-        view writes guest memory; it is how a device transfers without a copy."""
-        return self.memory.view(paddr, n) if self.memory.contains(paddr, n) else None
-
-    def dma_write(self, paddr: int, data: bytes | bytearray | memoryview) -> bool:
-        """Copy `data` to `paddr`; False, and nothing is written, when it would leave RAM."""
-        if not self.memory.contains(paddr, len(data)):
+    def post(self, paddr: int, value: int) -> bool:
+        """A device's message (MSI-X) of 32 bits to RAM or to a register; False, and it is lost, if
+        nothing answers there. The only way in which devices reach registers."""
+        if self.storage(paddr, 4) is not None:
+            self.write(paddr, 4, value)
+            return True
+        try:
+            region = self.find(paddr, 4)
+        except BusFault:
             return False
-        self.memory.view(paddr, len(data))[:] = data
+        region.target.write(paddr - region.base, 4, value)
         return True
+
+
+def _memories(overlay: Sequence[Region]) -> list[Region]:
+    """The regions of device memory, by address. One that another covers in part is left out: the
+    hart reaches it access by access, and devices do not."""
+    found = [
+        region
+        for i, region in enumerate(overlay)
+        if isinstance(region.target, SparseBytes)
+        and not any(o.base < region.end and region.base < o.end for o in overlay[:i])
+    ]
+    return sorted(found, key=lambda region: region.base)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
@@ -67,18 +67,23 @@ class Event:
     """Something that will happen at `at_ps`. Events at one time happen in the order in which they
     were scheduled. `callback` is None once it has happened or was cancelled."""
 
-    __slots__ = ("_queue", "at_ps", "callback", "sequence", "timer")
+    __slots__ = ("_queue", "args", "at_ps", "callback", "sequence", "timer")
 
     def __init__(
         self,
         queue: EventQueue,
         at_ps: int,
         sequence: int,
-        callback: Callable[[], None] | None,
+        callback: Callable[..., None] | None,
+        args: tuple[Any, ...],
         timer: bool,
     ) -> None:
-        self._queue = queue
+        self._queue, self.args = queue, args
         self.at_ps, self.sequence, self.callback, self.timer = at_ps, sequence, callback, timer
+
+    def __lt__(self, other: Event) -> bool:
+        # The heap asks only for two in the same place: a cancelled event and its restored copy.
+        return False
 
     def cancel(self) -> None:
         """Make sure that the event does not happen; harmless when it already has."""
@@ -104,16 +109,33 @@ class EventQueue:
         self.worked_ps = 0
         """When the last event that was no timer happened."""
 
-    def schedule(self, at_ps: int, callback: Callable[[], None], *, timer: bool = False) -> Event:
-        """Have `callback` called at `at_ps`, or as soon as possible if that is past. `timer` marks
-        an event that is the guest's own alarm clock and no device's work in progress."""
+    def schedule(
+        self, at_ps: int, callback: Callable[..., None], *args: Any, timer: bool = False
+    ) -> Event:
+        """Have `callback` called with `args` at `at_ps`, or as soon as possible if that is past.
+        `timer` marks an event that is the guest's own alarm clock and no device's work in progress.
+        """
         sequence = self._sequence
         self._sequence = sequence + 1
-        event = Event(self, at_ps, sequence, callback, timer)
-        heap = self._heap
+        return self._enter(Event(self, at_ps, sequence, callback, args, timer))
+
+    def restore(
+        self,
+        at_ps: int,
+        sequence: int,
+        callback: Callable[..., None],
+        args: tuple[Any, ...],
+        timer: bool,
+    ) -> Event:
+        """Schedule what a snapshot holds, in the place that it had among the events of its time."""
+        self._sequence = max(self._sequence, sequence + 1)
+        return self._enter(Event(self, at_ps, sequence, callback, args, timer))
+
+    def _enter(self, event: Event) -> Event:
+        heap, at_ps = self._heap, event.at_ps
         earlier = not heap or at_ps < heap[0][0]
-        heapq.heappush(heap, (at_ps, sequence, event))
-        if not timer:
+        heapq.heappush(heap, (at_ps, event.sequence, event))
+        if not event.timer:
             self.work += 1
         if earlier:
             self.on_earlier()
@@ -148,9 +170,14 @@ class EventQueue:
                 if not event.timer:
                     self.work -= 1
                     self.worked_ps = now
-                callback()
+                callback(*event.args)
                 count += 1
         return count
+
+    def pending(self, owner: object) -> list[Event]:
+        """The events to come that are to call methods of `owner`, in their order."""
+        ordered = (event for _, _, event in sorted(self._heap))
+        return [e for e in ordered if getattr(e.callback, "__self__", None) is owner]
 
     def clear(self) -> None:
         """Forget everything (power-on reset)."""

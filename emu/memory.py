@@ -1,20 +1,14 @@
-"""Guest RAM: one anonymous host mapping, reserved but not committed.
-
-Hundreds of GiB may be declared; only pages that the guest touches cost host memory. Everybody works
-on the same bytes: the hart through host addresses, devices through views, nothing is copied.
-"""
+"""Guest RAM: sparse host memory at a physical address (`emu.sparse`)."""
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 
 from emu.errors import AiosError
+from emu.sparse import SparseBytes
 
-_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # the constant is younger than Python 3.11
 
-
-class Memory:
+class Memory(SparseBytes):
     """RAM of `size` bytes at physical address `base`; zero at first."""
 
     def __init__(self, base: int, size: int) -> None:
@@ -23,19 +17,8 @@ class Memory:
                 f"RAM of {size:#x} bytes at {base:#x} is impossible: both must be multiples of "
                 f"{mmap.PAGESIZE:#x} and the size not zero."
             )
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        try:
-            self._mapping = mmap.mmap(-1, size, flags=flags)
-        except (OSError, OverflowError) as error:
-            raise AiosError(
-                f"The host cannot reserve address space for {size >> 20} MiB of guest RAM "
-                f"({error}); choose a board with less."
-            ) from error
-        if hasattr(mmap, "MADV_HUGEPAGE"):  # a walk through a large tensor should not miss the TLB
-            self._mapping.madvise(mmap.MADV_HUGEPAGE)
-        self.base, self.size, self.end = base, size, base + size
-        self.bytes = memoryview(self._mapping)
-        self.host_address: int = ctypes.addressof(ctypes.c_char.from_buffer(self._mapping))
+        super().__init__(size, "guest RAM")
+        self.base, self.end = base, base + size
 
     def contains(self, paddr: int, n: int = 1) -> bool:
         """Whether all `n` bytes at `paddr` are RAM."""
@@ -59,17 +42,5 @@ class Memory:
         self.bytes[start : start + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
 
     def zero(self, paddr: int, n: int) -> None:
-        """Make the `n` bytes at `paddr` zero; whole pages go back to the host, so a gigabyte of
-        zeros costs nothing."""
-        page = mmap.PAGESIZE
-        first, last = -(-paddr // page) * page, (paddr + n) // page * page
-        if first >= last:
-            self.view(paddr, n)[:] = bytes(n)
-            return
-        self.view(paddr, first - paddr)[:] = bytes(first - paddr)
-        self.view(last, paddr + n - last)[:] = bytes(paddr + n - last)
-        self._mapping.madvise(mmap.MADV_DONTNEED, first - self.base, last - first)
-
-    def clear(self) -> None:
-        """Return to zero, giving the host its pages back."""
-        self._mapping.madvise(mmap.MADV_DONTNEED)
+        """Make the `n` bytes at `paddr` zero, at no cost for whole pages."""
+        self.clear_range(paddr - self.base, n)

@@ -15,15 +15,16 @@ RAM = 0x8000_0000
 
 UART_IRQ, RTC_IRQ, PCIE_IRQ = 10, 11, 32  # PCIe has four, from 32 on
 
-PCIE_MEMORY_64_SIZE = 16 << 30
+PCIE_MEMORY_64_SIZE = 2 << 40  # eight GPUs with 128 GiB of BAR each, and room to align
+_PCIE_MEMORY_64_ALIGNMENT = 1 << 40
 
 _FDT_LIMIT = 3 << 30  # firmware of 32-bit habits must reach the device tree
 _FDT_ALIGNMENT = 2 << 20
 
 
 def pcie_memory_64(ram_size: int) -> int:
-    """First address of the 64-bit PCIe window: behind RAM, aligned to its own size."""
-    return -(-(RAM + ram_size) // PCIE_MEMORY_64_SIZE) * PCIE_MEMORY_64_SIZE
+    """First address of the 64-bit PCIe window: behind RAM, aligned to 1 TiB."""
+    return -(-(RAM + ram_size) // _PCIE_MEMORY_64_ALIGNMENT) * _PCIE_MEMORY_64_ALIGNMENT
 
 
 def device_tree_address(ram_size: int, tree_size: int) -> int:

@@ -22,6 +22,7 @@ from emu.devices.nvme.timing import Timing
 from emu.devices.pcie import HostBridge, PciFunction, Window
 from emu.devices.plic import Plic
 from emu.devices.rtc import Rtc
+from emu.devices.system import System
 from emu.devices.tpu import Tpu
 from emu.devices.uart import Uart
 from emu.errors import AiosError
@@ -62,7 +63,8 @@ class Platform:
         hooks: Hooks,
         trace: Trace | None,
     ) -> None:
-        self._board, self._bus, self._events, self._trace = board, bus, events, trace
+        self._board, self._bus, self._trace = board, bus, trace
+        self._system = System(bus, events, trace)
         self._hooks = hooks
         self.plic = Plic((self._line(M_EXTERNAL, "meip"), self._line(S_EXTERNAL, "seip")))
         self.clint = Clint(events, self._line(M_SOFTWARE, "msip"), self._line(M_TIMER, "mtip"))
@@ -99,7 +101,7 @@ class Platform:
             Window("pcie-mem32", at.PCIE_MEMORY_32, at.PCIE_MEMORY_32_SIZE),
             Window("pcie-mem64", high, at.PCIE_MEMORY_64_SIZE),
         ]
-        return HostBridge(windows, self.plic.sources[at.PCIE_IRQ : at.PCIE_IRQ + 4])
+        return HostBridge(self._bus, windows, self.plic.sources[at.PCIE_IRQ : at.PCIE_IRQ + 4])
 
     def _nvmes(self, drives: Sequence[Drive]) -> list[PciFunction]:
         board = self._board
@@ -113,15 +115,15 @@ class Platform:
             backing = Backing(drive.path, readonly=drive.readonly)
             self.backings.append(backing)
             timing = Timing(board.nvme)
-            functions.append(Nvme(f"nvme{i}", self._bus, self._events, backing, timing))
+            functions.append(Nvme(f"nvme{i}", self._system, backing, timing))
         return functions
 
     def _accelerators(self) -> list[PciFunction]:
-        gpu, tpu, bus = self._board.gpu, self._board.tpu, self._bus
+        gpu, tpu = self._board.gpu, self._board.tpu
         gpus = [
             Gpu(
                 f"gpu{i}",
-                bus,
+                self._system,
                 vram_bytes=gpu.vram,
                 compute_units=gpu.compute_units,
                 clock_mhz=gpu.clock_mhz,
@@ -131,7 +133,7 @@ class Platform:
         tpus = [
             Tpu(
                 f"tpu{i}",
-                bus,
+                self._system,
                 rows=tpu.rows,
                 columns=tpu.columns,
                 clock_mhz=tpu.clock_mhz,
@@ -150,8 +152,6 @@ class Platform:
         bus.map(at.PLIC, Plic.SIZE, self.plic)
         bus.map(at.UART, Uart.SIZE, self.uart)
         bus.map(at.PCIE_ECAM, HostBridge.ECAM_SIZE, self.bridge)
-        for window in self.bridge.windows:
-            bus.map(window.base, window.size, window)
 
     def reset(self) -> None:
         """Reset every device; the bridge resets its functions."""

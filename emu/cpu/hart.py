@@ -62,6 +62,7 @@ class Hart:
         self.runs = Runs(self)
         self.tensor_unit: TensorUnit | None = None
         """What executes tensor instructions natively, once an engine has made it."""
+        bus.on_memory_moved.append(self.flush_translations)
         self.reset()
 
     def reset(self, pc: int = 0) -> None:

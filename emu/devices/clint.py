@@ -3,7 +3,7 @@ layout)."""
 
 from __future__ import annotations
 
-from emu.clock import PS_PER_TICK, Event, EventQueue
+from emu.clock import PS_PER_TICK, EventQueue
 from emu.devices.device import Device, on_read, on_write, register
 from emu.devices.line import Line
 from emu.devices.registers import RO, RW, Register, bits
@@ -41,13 +41,12 @@ class Clint(Device, prefix="CLINT"):
     mtime = register(Mtime)
 
     def __init__(self, events: EventQueue, software: Line, timer: Line) -> None:
-        super().__init__("clint")
-        self._events, self._software, self._timer = events, software, timer
-        self._alarm: Event | None = None
+        super().__init__("clint", events)
+        self._software, self._timer = software, timer
 
     @on_read(mtime)
     def _time(self) -> int:
-        return self._events.clock.ticks
+        return self.events.clock.ticks
 
     @on_write(msip)
     def _set_software(self, value: int, old: int) -> None:
@@ -55,24 +54,18 @@ class Clint(Device, prefix="CLINT"):
 
     @on_write(mtimecmp)
     def _set_alarm(self, value: int, old: int) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        due = self._events.clock.ticks >= self.mtimecmp.value
+        for alarm in self.scheduled():
+            alarm.cancel()
+        due = self.events.clock.ticks >= self.mtimecmp.value
         self._timer.set(due)
         if not due and self.mtimecmp.value != _NEVER:
-            at_ps = self.mtimecmp.value * PS_PER_TICK
-            self._alarm = self._events.schedule(at_ps, self._fire, timer=True)
+            self.at(self.mtimecmp.value * PS_PER_TICK, self._fire, timer=True)
 
     def _fire(self) -> None:
-        self._alarm = None
         self._timer.set(True)
 
     def reset(self) -> None:
         """No interrupt pending, no alarm set; the time goes on."""
         super().reset()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = None
         self._software.set(False)
         self._timer.set(False)

@@ -13,6 +13,11 @@ of them. A read callback takes no arguments and returns what the guest reads; a 
 called after the register has taken the value, with what was written (bytes that were not written
 as they were) and what the register held before. Callbacks of arrays get the index first.
 
+Work that takes time is scheduled with `after` or `at`, by method and plain arguments, so that a
+snapshot holds it:
+
+        self.after(self.copy_ps(n), self._copied, n)
+
 Accesses that match a register exactly take the fast path; halves of 64-bit registers, bytes, and
 accesses that span several registers are put together from the registers they touch. Where nothing
 lies, reads give zero and writes do nothing: a guest cannot make a device raise.
@@ -21,9 +26,11 @@ lies, reads give zero and writes do nothing: a guest cannot make a device raise.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, TypeVar, cast
 
+from emu.clock import Event, EventQueue
 from emu.devices.registers import Register
 
 R = TypeVar("R", bound=Register)
@@ -93,8 +100,13 @@ class _Port:
 
 
 class Device:
-    """Base class of everything with registers. `prefix` names it in generated constants; `state`
-    lists the attributes that a snapshot must hold besides the registers."""
+    """Base class of everything with registers.
+
+    `prefix` names it in generated constants; `state` lists the attributes that a snapshot must hold
+    besides the registers and the events to come: plain data, and no `Event` (find those by
+    `scheduled`). `counts` gives an array of registers another length than its declaration, by
+    attribute. A device without `events` lives outside time and can schedule nothing.
+    """
 
     prefix: ClassVar[str] = ""
     mounts: ClassVar[dict[str, Any]] = {}
@@ -106,12 +118,16 @@ class Device:
         cls.mounts = {**cls.mounts, **own}
         _check_overlaps(cls)
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, events: EventQueue | None = None, counts: Mapping[str, int] | None = None
+    ) -> None:
         self.name = name
         self.registers: list[Register] = []
+        self._events = events
         self._banks: dict[int, tuple[dict[int, _Port], dict[int, _Port]]] = {}
         for attribute, mount in self.mounts.items():
-            made = [mount.kind(i) for i in range(mount.kind.count)]
+            count = (counts or {}).get(attribute, mount.kind.count)
+            made = [mount.kind(i) for i in range(count)]
             setattr(self, attribute, made if mount.array else made[0])
             for reg in made:
                 self._connect(reg, mount)
@@ -171,8 +187,44 @@ class Device:
                 found.append(port)
         return found
 
+    # --- time ---------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> EventQueue:
+        """The machine's event queue."""
+        assert self._events is not None, f"{self.name} was made without an event queue"
+        return self._events
+
+    @property
+    def now_ps(self) -> int:
+        """The virtual time in picoseconds."""
+        return self.events.clock.now_ps
+
+    def after(self, delay_ps: int, method: Callable[..., None], *args: Any) -> Event:
+        """Have `method`, a method of this device, called with `args`, plain data, in `delay_ps`.
+        A reset forgets it, a snapshot holds it."""
+        return self.at(self.now_ps + delay_ps, method, *args)
+
+    def at(
+        self, when_ps: int, method: Callable[..., None], *args: Any, timer: bool = False
+    ) -> Event:
+        """As `after`, at the virtual time `when_ps`. A `timer` is the guest's own alarm clock."""
+        owner: object = getattr(method, "__self__", None)
+        assert owner is self, f"{method} is no method of {self.name}"
+        return self.events.schedule(when_ps, method, *args, timer=timer)
+
+    def scheduled(self, method: Callable[..., None] | None = None) -> list[Event]:
+        """What this device has scheduled and not done yet, in order; only calls of `method` if one
+        is given. `Event.args` are its arguments, `Event.cancel` takes it back."""
+        mine = [] if self._events is None else self._events.pending(self)
+        return [event for event in mine if method is None or event.callback == method]
+
+    # --- as a whole -----------------------------------------------------------------------------
+
     def reset(self) -> None:
-        """Return every register to its value after power-on."""
+        """Return every register to its value after power-on; nothing stays scheduled."""
+        for event in self.scheduled():
+            event.cancel()
         for reg in self.registers:
             reg.reset()
         self.select_bank(0)
@@ -191,6 +243,11 @@ class Device:
         return {
             "registers": [reg.value for reg in self.registers],
             "state": {name: copy.deepcopy(getattr(self, name)) for name in self.state},
+            "events": [
+                (e.at_ps, e.sequence, e.callback.__name__, copy.deepcopy(e.args), e.timer)
+                for e in self.scheduled()
+                if e.callback is not None
+            ],
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -199,6 +256,11 @@ class Device:
             reg.value = value
         for name, value in saved["state"].items():
             setattr(self, name, copy.deepcopy(value))
+        for event in self.scheduled():
+            event.cancel()
+        for at_ps, sequence, method, args, timer in saved["events"]:
+            call = getattr(self, method)
+            self.events.restore(at_ps, sequence, call, copy.deepcopy(args), timer)
 
     def dump(self) -> str:
         """The debugger's view, one register a line; reading it has no side effects. Elements of
@@ -215,16 +277,13 @@ class Device:
 def _check_overlaps(cls: type[Device]) -> None:
     """Raise TypeError when two registers of one bank and direction share a byte."""
     for direction in ("read", "write"):
-        owner: dict[tuple[int, int], str] = {}
-        for mount in cls.mounts.values():
-            kind = mount.kind
-            if kind.side not in ("both", direction):
-                continue
-            for index in range(kind.count):
-                start = kind.offset + index * kind.stride
-                for byte in range(start, start + kind.size):
-                    other = owner.setdefault((kind.bank, byte), kind.__name__)
-                    if other != kind.__name__ or (index and kind.stride < kind.size):
-                        raise TypeError(
-                            f"{cls.__name__}: {other} and {kind.__name__} overlap at {byte:#x}"
-                        )
+        spans = [
+            (kind.bank, kind.offset + i * kind.stride, kind.size, kind.__name__)
+            for kind in (mount.kind for mount in cls.mounts.values())
+            if kind.side in ("both", direction)
+            for i in range(kind.count)
+        ]
+        spans.sort(key=lambda span: span[:2])
+        for (bank, at, size, name), (next_bank, next_at, _, other) in pairwise(spans):
+            if bank == next_bank and next_at < at + size:
+                raise TypeError(f"{cls.__name__}: {name} and {other} overlap at {next_at:#x}")

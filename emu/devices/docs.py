@@ -15,7 +15,9 @@ from emu.devices.clint import Clint
 from emu.devices.device import Device
 from emu.devices.finisher import Finisher
 from emu.devices.gpu import Gpu
+from emu.devices.msix import Msix, MsixTable
 from emu.devices.nvme import Nvme
+from emu.devices.pci_capabilities import Express
 from emu.devices.pci_config import ConfigSpace
 from emu.devices.plic import Plic
 from emu.devices.registers import Access, Register
@@ -25,7 +27,8 @@ from emu.devices.uart import Uart
 
 DEVICES: tuple[type[Device], ...] = (
     *(Uart, Clint, Plic, Rtc, Finisher),
-    *(ConfigSpace, Nvme, Gpu, Tpu),
+    *(ConfigSpace, Express, Msix, MsixTable),
+    *(Nvme, Gpu, Tpu),
 )
 _ROOT = Path(__file__).parents[2]
 REFERENCE, CONSTANTS = _ROOT / "docs" / "devices.md", _ROOT / "kernel_src" / "registers.kern"
@@ -36,7 +39,7 @@ _REFERENCE_HEAD = f"""# The devices' registers
 {_NOTE}; edit those instead.
 
 Offsets count from the device's base: an address of the device tree, the BAR 0 of a PCIe function,
-or its configuration space. Access:
+its configuration space, a capability in that, or the BAR that a capability names. Access:
 
 {{access}}
 

@@ -1,20 +1,23 @@
 """PCI configuration space of a function (PCI Local Bus specification 3.0, chapter 6; type 0
 header).
 
-The first 64 bytes are registers like any other; what follows is the capability list, read only.
+The first 64 bytes are registers like any other; what follows is the capability list, each entry of
+which is a block of registers of its own (`emu.devices.pci_capabilities`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from emu.devices.device import Device, on_write, register, register_array
+from emu.devices.pci_capabilities import Capability
 from emu.devices.registers import RO, RW, W1C, Register, bits
 
 CAPABILITIES_AT = 0x40
-_MEMORY_64 = 0b100  # BAR type: 64-bit memory, not prefetchable
-_CAPABILITY_EXPRESS = 0x10
-_EXPRESS_BYTES = 0x3C
+CAPABILITIES_END = 0x100  # PCI Express has extended capabilities from here on: none
+SMALLEST_BAR = 0x1000  # the bus dispatches by page
+_MEMORY_64, _PREFETCHABLE = 0b0100, 0b1000  # BAR type in its low bits
 
 
 class VendorId(Register, offset=0x00, size=2):
@@ -124,12 +127,11 @@ class InterruptPin(Register, offset=0x3D, size=1):
 
 
 class ConfigSpace(Device, prefix="PCI"):
-    """The configuration space of one function.
+    """The configuration space of a function.
 
-    `identity` is (vendor, device, class code of 24 bits, revision); `bar_sizes` gives the size of
-    the 64-bit memory BAR that starts at each BAR number, a power of two of at least 4 KiB;
-    `capabilities` are (id, bytes behind the header) each; `changed` is called when decoding or
-    interrupt masking may have changed.
+    `identity` is (vendor, device, class code of 24 bits, revision); BARs and capabilities are added
+    before the machine runs; `changed` is called when decoding or interrupt masking may have
+    changed.
     """
 
     vendor_id = register(VendorId)
@@ -153,16 +155,42 @@ class ConfigSpace(Device, prefix="PCI"):
         self,
         name: str,
         identity: tuple[int, int, int, int],
-        bar_sizes: dict[int, int],
         changed: Callable[[], None],
         *,
         interrupt_pin: int = 1,
-        capabilities: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
         super().__init__(name)
-        self._identity, self._bar_sizes, self._changed = identity, bar_sizes, changed
-        self._pin = interrupt_pin
-        self._capabilities = _chain(capabilities)
+        self._identity, self._changed, self._pin = identity, changed, interrupt_pin
+        self._bars: dict[int, tuple[int, int]] = {}  # number: size, type
+        self.capabilities: dict[int, Capability] = {}
+        """By offset, in the order of the list."""
+        self._identify()
+
+    def add_bar(self, number: int, size: int, *, prefetchable: bool = False) -> None:
+        """Have a 64-bit memory BAR of `size` bytes, a power of two of at least 4 KiB, at BAR
+        `number` and the next; ValueError when that cannot be."""
+        if number not in range(5) or {number - 1, number, number + 1} & self._bars.keys():
+            raise ValueError(
+                f"{self.name} cannot have a BAR {number}: 64-bit BARs are 0 to 4 and take two each."
+            )
+        if size < SMALLEST_BAR or size & (size - 1):
+            raise ValueError(
+                f"BAR {number} of {self.name} cannot have {size:#x} bytes: give a power of two of "
+                f"at least {SMALLEST_BAR:#x}."
+            )
+        self._bars[number] = size, _MEMORY_64 | (_PREFETCHABLE if prefetchable else 0)
+        self._set_bar(number, 0, 0)
+
+    def add_capability(self, capability: Capability) -> None:
+        """Put `capability` at the end of the list; ValueError when there is no room."""
+        at = CAPABILITIES_AT
+        for at, last in self.capabilities.items():
+            at += -(-last.SIZE // 4) * 4
+        if at + capability.SIZE > CAPABILITIES_END:
+            raise ValueError(f"{self.name} has no room for the capability {capability.name}.")
+        if self.capabilities:
+            next(reversed(self.capabilities.values())).following = at
+        self.capabilities[at] = capability
         self._identify()
 
     def _identify(self) -> None:
@@ -175,22 +203,26 @@ class ConfigSpace(Device, prefix="PCI"):
         self.subclass.subclass = class_code >> 8 & 0xFF
         self.base_class.base = class_code >> 16
         self.interrupt_pin.pin = self._pin
-        if self._capabilities:
+        for capability in self.capabilities.values():
             self.status.capabilities, self.capability_pointer.first = 1, CAPABILITIES_AT
+            capability.reset()
         for number in range(6):
-            self._set_bar(number, 0, 0)
+            self._place_bar(number, 0)
 
     @on_write(bar)
     def _set_bar(self, index: int, value: int, old: int) -> None:
-        size = self._bar_sizes.get(index)
-        upper_half_of = self._bar_sizes.get(index - 1)
-        if size is not None:
-            self.bar[index].value = value & -size & 0xFFFF_FFFF | _MEMORY_64
-        elif upper_half_of is not None:
-            self.bar[index].value = value & -upper_half_of >> 32 & 0xFFFF_FFFF
+        self._place_bar(index, value)
+        self._changed()
+
+    def _place_bar(self, index: int, value: int) -> None:
+        if index in self._bars:
+            size, kind = self._bars[index]
+            self.bar[index].value = value & -size & 0xFFFF_FFFF | kind
+        elif index - 1 in self._bars:
+            size, _ = self._bars[index - 1]
+            self.bar[index].value = value & -size >> 32 & 0xFFFF_FFFF
         else:
             self.bar[index].value = 0
-        self._changed()
 
     @on_write(command)
     def _set_command(self, value: int, old: int) -> None:
@@ -202,30 +234,60 @@ class ConfigSpace(Device, prefix="PCI"):
             return None
         return self.bar[number + 1].value << 32 | self.bar[number].value & ~0xF
 
+    def _capability(self, offset: int) -> tuple[Capability, int] | None:
+        """The capability with the byte at `offset`, and its place in that."""
+        for at, capability in self.capabilities.items():
+            if at <= offset < at + capability.SIZE:
+                return capability, offset - at
+        return None
+
     def read(self, offset: int, size: int) -> int:
-        """Registers below 0x40, the capability list above, zeros after it."""
+        """Registers below 0x40, the capabilities above, zeros behind them."""
         if offset < CAPABILITIES_AT:
             return super().read(offset, size)
-        start = offset - CAPABILITIES_AT
-        return int.from_bytes(self._capabilities[start : start + size], "little")
+        value = 0
+        for done in range(0, size, 4):  # entries of the list lie at multiples of 4 bytes
+            found = self._capability(offset + done)
+            if found is not None:
+                value |= found[0].read(found[1], min(size, 4)) << 8 * done
+        return value
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Write registers or capabilities."""
+        if offset < CAPABILITIES_AT:
+            super().write(offset, size, value)
+            return
+        for done in range(0, size, 4):
+            found = self._capability(offset + done)
+            if found is not None:
+                part = value >> 8 * done & (1 << 8 * min(size, 4)) - 1
+                found[0].write(found[1], min(size, 4), part)
+
+    def describe(self, write: bool, offset: int, size: int, value: int) -> str:
+        """The access in words, in those of the capability that it reaches."""
+        found = self._capability(offset)
+        if offset < CAPABILITIES_AT or found is None:
+            return super().describe(write, offset, size, value)
+        return f"{found[0].name} {found[0].describe(write, found[1], size, value)}"
 
     def reset(self) -> None:
         """As after power-on: nothing decoded, no BAR placed."""
         super().reset()
         self._identify()
 
+    def snapshot(self) -> dict[str, Any]:
+        """The header and the capabilities."""
+        entries = [capability.snapshot() for capability in self.capabilities.values()]
+        return {**super().snapshot(), "capabilities": entries}
 
-def express_endpoint() -> tuple[int, bytes]:
-    """The PCI Express capability of an endpoint, version 2, with nothing optional (PCI Express
-    base specification 4.0, 7.5.3)."""
-    return _CAPABILITY_EXPRESS, (2).to_bytes(2, "little") + bytes(_EXPRESS_BYTES - 4)
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `snapshot` gave."""
+        super().restore(saved)
+        for capability, entry in zip(
+            self.capabilities.values(), saved["capabilities"], strict=True
+        ):
+            capability.restore(entry)
 
-
-def _chain(capabilities: tuple[tuple[int, bytes], ...]) -> bytes:
-    """The capability list as it lies in configuration space from offset 0x40."""
-    out = bytearray()
-    for i, (number, body) in enumerate(capabilities):
-        length = (2 + len(body) + 3) // 4 * 4
-        following = CAPABILITIES_AT + len(out) + length if i + 1 < len(capabilities) else 0
-        out += (bytes([number, following]) + body).ljust(length, b"\0")
-    return bytes(out)
+    def dump(self) -> str:
+        """The header and the capabilities."""
+        return "\n".join([super().dump(), *(c.dump() for c in self.capabilities.values())])

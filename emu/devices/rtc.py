@@ -5,7 +5,7 @@ It counts virtual time from a fixed date that the board names, so that runs repe
 
 from __future__ import annotations
 
-from emu.clock import PS_PER_NS, Event, EventQueue
+from emu.clock import PS_PER_NS, EventQueue
 from emu.devices.device import Device, on_read, on_write, register
 from emu.devices.line import Line
 from emu.devices.registers import RO, RW, WO, Register, bits
@@ -77,14 +77,13 @@ class Rtc(Device, prefix="RTC"):
     clear_interrupt = register(ClearInterrupt)
 
     def __init__(self, events: EventQueue, line: Line, epoch_ns: int) -> None:
-        super().__init__("rtc")
-        self._events, self._line = events, line
+        super().__init__("rtc", events)
+        self._line = line
         self._offset_ns = epoch_ns  # the date minus the virtual clock
         self._pending = False
-        self._alarm: Event | None = None
 
     def _now_ns(self) -> int:
-        return self._events.clock.now_ps // PS_PER_NS + self._offset_ns & (1 << 64) - 1
+        return self.now_ps // PS_PER_NS + self._offset_ns & (1 << 64) - 1
 
     @on_read(time_low)
     def _read_time(self) -> int:
@@ -105,15 +104,13 @@ class Rtc(Device, prefix="RTC"):
         if delay_ns <= 0:
             self._fire()
             return
-        at_ps = self._events.clock.now_ps + delay_ns * PS_PER_NS
-        self._alarm = self._events.schedule(at_ps, self._fire, timer=True)
+        self.at(self.now_ps + delay_ns * PS_PER_NS, self._fire, timer=True)
         self.alarm_status.running = 1
 
     @on_write(clear_alarm)
     def _cancel(self, value: int, old: int) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = None
+        for alarm in self.scheduled():
+            alarm.cancel()
         self.alarm_status.running = 0
 
     def _fire(self) -> None:

@@ -124,7 +124,7 @@ class Uart(Device, prefix="UART"):
     """The console's UART."""
 
     SIZE = 0x100
-    state = ("_rx", "_thre_pending", "interested", "_polls")
+    state = ("_rx", "_thre_pending", "interested", "_polls", "_last_access", "sent")
 
     rbr = register(Rbr)
     thr = register(Thr)
@@ -140,8 +140,8 @@ class Uart(Device, prefix="UART"):
     scr = register(Scr)
 
     def __init__(self, bus: Bus, events: EventQueue, line: Line, console: Console) -> None:
-        super().__init__("uart")
-        self._bus, self._events, self._line, self._console = bus, events, line, console
+        super().__init__("uart", events)
+        self._bus, self._line, self._console = bus, line, console
         self._rx = bytearray()
         self._thre_pending = False
         self._polls = self._last_access = 0
@@ -247,7 +247,7 @@ class Uart(Device, prefix="UART"):
         byte = None
         if self._polls >= _POLLS:
             self._polls = 0
-            if not self._events.work_pending():
+            if not self.events.work_pending():
                 byte = self._console.wait(_TERMINAL_PATIENCE)
         elif self._polls == 1:
             byte = self._console.poll()

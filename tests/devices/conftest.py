@@ -8,6 +8,7 @@ import pytest
 
 from emu.bus import Bus
 from emu.clock import Clock, EventQueue
+from emu.devices.system import System
 from emu.memory import Memory
 
 RAM = 0x8000_0000
@@ -19,6 +20,11 @@ class Bench:
 
     bus: Bus = field(default_factory=lambda: Bus(Memory(RAM, 64 << 20)))
     events: EventQueue = field(default_factory=lambda: EventQueue(Clock()))
+
+    @property
+    def system(self) -> System:
+        """As a PCIe function wants it."""
+        return System(self.bus, self.events)
 
     def pass_time(self, ps: int) -> None:
         """Let `ps` picoseconds pass, with all that happens in them."""

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from emu.bus import Bus, BusFault
+from emu.devices.dma import DmaPort
 from emu.errors import AiosError
 from emu.memory import Memory
 from emu.trace import Trace
@@ -81,13 +82,15 @@ def test_regions_that_share_a_page_are_refused() -> None:
 
 def test_dma_reports_bad_addresses() -> None:
     bus, _ = make()
-    assert bus.dma_write(RAM + 4, b"abc")
-    view = bus.dma_read(RAM + 4, 3)
+    dma = DmaPort(bus)
+    assert dma.write(RAM + 4, b"abc")
+    view = dma.view(RAM + 4, 3)
     assert view is not None
     assert bytes(view) == b"abc"
-    assert bus.dma_read(0x1000_0000, 4) is None
-    assert bus.dma_read(RAM + (1 << 20) - 1, 2) is None
-    assert not bus.dma_write((1 << 64) - 4, b"abcdefgh")
+    assert dma.view(0x1000_0000, 4) is None
+    assert dma.view(RAM + (1 << 20) - 1, 2) is None
+    assert dma.view(RAM, -1) is None
+    assert not dma.write((1 << 64) - 4, b"abcdefgh")
 
 
 def test_impossible_ram_is_a_sentence() -> None:

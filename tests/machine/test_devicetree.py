@@ -30,7 +30,12 @@ def node(source: str, name: str) -> list[str]:
         if line.strip().endswith(("{", "}", "};")):
             break
         found.append(line.strip())
-    return [line for line in found if line]
+    return [_without_high_window(line) for line in found if line]
+
+
+def _without_high_window(line: str) -> str:
+    """A property line; in `ranges` without the 64-bit window, which is larger than QEMU's."""
+    return line.split(" 0x3000000 0x", 2)[0] if line.startswith("ranges = <0x1000000") else line
 
 
 def test_dtc_accepts_the_tree(tool) -> None:

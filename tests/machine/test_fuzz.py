@@ -12,7 +12,7 @@ PLACES = st.one_of(
     st.tuples(st.sampled_from(BASES), st.integers(0, 0x1100)),
     st.tuples(st.just(0x1000_0000), st.integers(0, 0x100)),
     st.tuples(st.sampled_from([0x3000_0000, 0x3000_8000, 0x3001_0000]), st.integers(0, 0x1000)),
-    st.tuples(st.sampled_from([0x4000_0000, 0x4_0000_0000, 0x300_0000]), st.integers(0, 0x2000)),
+    st.tuples(st.sampled_from([0x4000_0000, 1 << 40, 0x300_0000]), st.integers(0, 0x2000)),
 )
 VALUES = st.one_of(st.integers(0, 7), st.integers(0, (1 << 64) - 1))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emu.bus import Bus
 from emu.devices.device import register
 from emu.devices.pcie import PciFunction
 from emu.devices.registers import RO, Register, bits
+from emu.devices.system import System
 
 
 class Magic(Register, offset=0x00, size=4):
@@ -51,9 +51,9 @@ class Gpu(PciFunction, prefix="GPU"):
     clock_mhz = register(ClockMhz)
 
     def __init__(
-        self, name: str, bus: Bus, *, vram_bytes: int, compute_units: int, clock_mhz: int
+        self, name: str, system: System, *, vram_bytes: int, compute_units: int, clock_mhz: int
     ) -> None:
-        super().__init__(name, bus)
+        super().__init__(name, system)
         self._figures = vram_bytes, compute_units, clock_mhz
         self._identify()
 

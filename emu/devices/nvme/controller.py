@@ -7,8 +7,7 @@ event, or in CSTS.CFS; never in an exception.
 
 from __future__ import annotations
 
-from emu.bus import Bus
-from emu.clock import PS_PER_NS, Event, EventQueue
+from emu.clock import PS_PER_NS, Event
 from emu.devices.device import on_read, on_write, register, register_array
 from emu.devices.nvme import prp
 from emu.devices.nvme.admin import ASYNCHRONOUS_EVENT_REQUEST, Admin
@@ -40,6 +39,7 @@ from emu.devices.nvme.registers import (
 from emu.devices.nvme.status import CommandError, Status
 from emu.devices.nvme.timing import Timing
 from emu.devices.pcie import PciFunction
+from emu.devices.system import System
 
 _FETCH_PS = 500 * PS_PER_NS  # a round trip over PCIe to fetch an entry; no product's figure
 _SHUTDOWN_COMPLETE = 2
@@ -63,11 +63,9 @@ class Nvme(PciFunction, prefix="NVME"):
     sqtdbl = register_array(Sqtdbl)
     cqhdbl = register_array(Cqhdbl)
 
-    def __init__(
-        self, name: str, bus: Bus, events: EventQueue, backing: Backing, timing: Timing
-    ) -> None:
-        super().__init__(name, bus)
-        self.events, self.backing, self.timing = events, backing, timing
+    def __init__(self, name: str, system: System, backing: Backing, timing: Timing) -> None:
+        super().__init__(name, system)
+        self.backing, self.timing = backing, timing
         self.serial = f"AIOS-{name.upper()}"
         self.submission_queues: dict[int, SubmissionQueue] = {}
         self.completion_queues: dict[int, CompletionQueue] = {}
@@ -174,7 +172,7 @@ class Nvme(PciFunction, prefix="NVME"):
         while queue.head != queue.tail:
             if self.submission_queues.get(queue.qid) is not queue or not self._running():
                 return
-            entry = self.dma_read(queue.base + queue.head * ENTRY_BYTES, ENTRY_BYTES)
+            entry = self.dma.view(queue.base + queue.head * ENTRY_BYTES, ENTRY_BYTES)
             if entry is None:
                 self._fail()
                 return
@@ -237,7 +235,7 @@ class Nvme(PciFunction, prefix="NVME"):
 
     def data(self, command: Command, n: int) -> list[memoryview]:
         """The `n` bytes of the command's data, in guest memory; raises CommandError."""
-        return prp.regions(self.dma_read, command.prp1, command.prp2, n, self.page)
+        return prp.regions(self.dma.view, command.prp1, command.prp2, n, self.page)
 
     def put(self, command: Command, data: bytes) -> None:
         """Return `data` to where the command wants it; raises CommandError."""
@@ -267,7 +265,7 @@ class Nvme(PciFunction, prefix="NVME"):
         """Write waiting completions while the ring has room."""
         while queue.waiting and not queue.full():
             address, entry = queue.produce(queue.waiting.popleft())
-            if not self.dma_write(address, entry):
+            if not self.dma.write(address, entry):
                 self._fail()
                 return
         self.update_interrupt()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emu.bus import Bus
 from emu.devices.device import register
 from emu.devices.pcie import PciFunction
 from emu.devices.registers import RO, Register, bits
+from emu.devices.system import System
 
 
 class Magic(Register, offset=0x00, size=4):
@@ -61,7 +61,7 @@ class Tpu(PciFunction, prefix="TPU"):
     def __init__(
         self,
         name: str,
-        bus: Bus,
+        system: System,
         *,
         rows: int,
         columns: int,
@@ -69,7 +69,7 @@ class Tpu(PciFunction, prefix="TPU"):
         buffer_bytes: int,
         weight_bytes: int,
     ) -> None:
-        super().__init__(name, bus)
+        super().__init__(name, system)
         self._figures = rows << 16 | columns, clock_mhz, buffer_bytes, weight_bytes
         self._identify()
 

@@ -16,6 +16,7 @@ from emu.devices.nvme import Nvme
 from emu.devices.nvme.backing import Backing
 from emu.devices.nvme.timing import Timing
 from emu.devices.pcie import HostBridge, Window
+from emu.devices.system import System
 from emu.memory import Memory
 
 RAM = 0x8000_0000
@@ -45,12 +46,11 @@ class Driver:
         self.events = EventQueue(Clock())
         self.lines = [Line() for _ in range(4)]
         windows = [Window("mem32", BAR, 0x4000_0000)]
-        bridge = HostBridge(windows, self.lines)
+        bridge = HostBridge(self.bus, windows, self.lines)
         self.backing = Backing(str(path), readonly=readonly)
         timing = Timing(load("workstation").nvme)
-        self.nvme = Nvme("nvme0", self.bus, self.events, self.backing, timing)
+        self.nvme = Nvme("nvme0", System(self.bus, self.events), self.backing, timing)
         bridge.plug(self.nvme)
-        self.bus.map(windows[0].base, windows[0].size, windows[0])
         self.nvme.config.write(0x10, 4, BAR)
         self.nvme.config.write(0x04, 2, 6)
         self.heads: dict[int, int] = {}
