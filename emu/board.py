@@ -66,12 +66,17 @@ class NvmeBoard:
 
 @dataclass(frozen=True)
 class GpuBoard:
-    """GPUs, all alike."""
+    """GPUs, all alike. `matrix_gflop_s` is the dense bf16 peak; `link_mb_s` is that of the link to
+    another GPU, `host_mb_s` of PCI Express, both in one direction."""
 
     count: int
     vram: Size
     compute_units: int
     clock_mhz: int
+    matrix_gflop_s: Rate
+    memory_mb_s: Rate
+    link_mb_s: Rate
+    host_mb_s: Rate
 
 
 @dataclass(frozen=True)
