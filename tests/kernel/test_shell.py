@@ -9,18 +9,8 @@ import pytest
 
 from tests.kernel.conftest import Boot
 
-COMMANDS = [
-    "help",
-    "devices",
-    "models",
-    "spawn",
-    "infer",
-    "agents",
-    "mem",
-    "tasks",
-    "readtest",
-    "log",
-]
+COMMANDS = ["help", "devices", "drives", "models", "spawn", "infer", "agents", "mem", "tasks"]
+COMMANDS += ["readtest", "log"]
 
 
 def test_boots_to_its_prompt_and_powers_off(machine: Boot, drive: Path) -> None:
