@@ -76,7 +76,7 @@ def _cpus(root: Node) -> None:
     cpu["status"], cpu["compatible"] = "okay", "riscv"
     cpu["riscv,isa"], cpu["riscv,isa-base"] = ISA, "rv64i"
     cpu["riscv,isa-extensions"] = list(ISA_EXTENSIONS)
-    cpu["mmu-type"] = "riscv,sv39"
+    cpu["mmu-type"] = "riscv,sv48"
     intc = cpu.add("interrupt-controller")
     intc["#interrupt-cells"], intc["interrupt-controller"] = 1, None
     intc["compatible"], intc["phandle"] = "riscv,cpu-intc", _INTC

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.cpu import traps
+from emu.cpu.mmu import LEVELS
 from emu.cpu.state import Dirty
 from emu.cpu.traps import Cause, Interrupt, illegal
 from emu.isa.csrs import BY_NAME, BY_NUMBER, PMP_ENTRIES
@@ -36,7 +37,7 @@ _S_INTERRUPTS = 1 << Interrupt.SSI | 1 << Interrupt.STI | 1 << Interrupt.SEI
 _INTERRUPTS = _S_INTERRUPTS | 1 << Interrupt.MSI | 1 << Interrupt.MTI | 1 << Interrupt.MEI
 _DELEGABLE = sum(1 << c for c in Cause if c != Cause.ECALL_M)
 _COUNTERS = 0b111  # cycle, time, instret: as bits of the counter-enable registers
-_SATP_MODES = (0, 8)  # bare, Sv39
+_SATP_MODES = (0, *LEVELS)  # bare, and with page tables
 _FIOM = 1
 _MISA = 2 << 62 | sum(1 << ord(letter) - ord("a") for letter in "acdfimsux")
 _IMPLEMENTATION = 1

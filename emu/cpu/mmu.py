@@ -1,8 +1,8 @@
-"""Address translation: Sv39 page tables (privileged specification, sections 10.3 and 10.4) and PMP.
+"""Address translation: Sv39 and Sv48 page tables (privileged specification, 10.3 to 10.5) and PMP.
 
 `resolve` is the one walk behind everything. It sets the accessed and dirty bits itself (Svadu). Its
-answer covers a whole leaf page of 4 KiB, 2 MiB or 1 GiB as far as one PMP decision reaches, so
-callers may keep what they need of it until SFENCE.VMA.
+answer covers a whole leaf page, 4 KiB to 512 GiB, as far as one PMP decision reaches, so callers may
+keep what they need of it until SFENCE.VMA.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from emu.cpu.hart import Hart
 
 PAGE_BITS = 12
-_LEVELS = 3
 _V, _R, _W, _X, _U, _A, _D = 1, 2, 4, 8, 16, 64, 128
 _PPN_MASK = (1 << 44) - 1
 _RESERVED = ~((1 << 54) - 1)
-SV39 = 8
+LEVELS = {8: 3, 9: 4}
+"""Levels of page tables by the mode in satp: Sv39, Sv48."""
 
 PAGE_FAULT = {"fetch": Cause.FETCH_PAGE, "load": Cause.LOAD_PAGE, "store": Cause.STORE_PAGE}
 ACCESS_FAULT = {"fetch": Cause.FETCH_ACCESS, "load": Cause.LOAD_ACCESS, "store": Cause.STORE_ACCESS}
@@ -60,10 +60,11 @@ def resolve(hart: Hart, vaddr: int, access: str) -> Mapping:
     Raises Trap, a page fault or an access fault, when the access is not allowed.
     """
     privilege = effective_privilege(hart, access)
-    if privilege == M_MODE or hart.csr.satp >> 60 != SV39:
+    levels = LEVELS.get(hart.csr.satp >> 60)
+    if privilege == M_MODE or levels is None:
         paddr, start, end = vaddr, 0, 1 << 64
     else:
-        paddr, size = _walk(hart, vaddr, access, privilege)
+        paddr, size = _walk(hart, vaddr, access, privilege, levels)
         start = vaddr & ~(size - 1)
         end = start + size
     if not hart.pmp.allows(paddr, 1, access, privilege):
@@ -74,13 +75,14 @@ def resolve(hart: Hart, vaddr: int, access: str) -> Mapping:
     return Mapping(start, end, paddr - vaddr)
 
 
-def _walk(hart: Hart, vaddr: int, access: str, privilege: int) -> tuple[int, int]:
+def _walk(hart: Hart, vaddr: int, access: str, privilege: int, levels: int) -> tuple[int, int]:
     """The physical address of `vaddr` and the size of its leaf page."""
     fault = Trap(PAGE_FAULT[access], vaddr)
-    if ((vaddr >> 38) + 1) & ((1 << 26) - 1) > 1:  # bits 63:38 must be alike
+    top = PAGE_BITS + 9 * levels - 1
+    if vaddr >> top not in (0, (1 << 64 - top) - 1):  # the bits from the highest one up are alike
         raise fault
     table = (hart.csr.satp & _PPN_MASK) << PAGE_BITS
-    for level in reversed(range(_LEVELS)):
+    for level in reversed(range(levels)):
         shift = PAGE_BITS + 9 * level
         address = table + 8 * (vaddr >> shift & 511)
         entry = _read_entry(hart, address, access, vaddr)

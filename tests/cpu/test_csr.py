@@ -108,7 +108,7 @@ def test_tensor_instruction_is_illegal_while_the_unit_is_off(board: Board) -> No
 
 def test_unsupported_translation_mode_leaves_satp_alone(board: Board) -> None:
     board["satp"] = 8 << 60 | 0x80000
-    board["satp"] = 9 << 60 | 0x1234
+    board["satp"] = 10 << 60 | 0x1234
     assert board["satp"] == 8 << 60 | 0x80000
 
 

@@ -1,4 +1,4 @@
-"""Sv39 translation, the A and D bits, MPRV, SUM and MXR, and physical memory protection."""
+"""Sv39 and Sv48 translation, A and D bits, MPRV, SUM and MXR, and physical memory protection."""
 
 from __future__ import annotations
 
@@ -193,3 +193,15 @@ def test_locked_entry_binds_machine_mode_and_cannot_be_changed() -> None:
     assert cause(board, "load", BASE + 0x2000) is None
     assert cause(board, "store", BASE + 0x2000) == Cause.STORE_ACCESS
     assert cause(board, "store", BASE + 0x2004) is None
+
+
+def test_four_levels_reach_where_three_do_not(board: Board) -> None:
+    far, top = 3 << 40, BASE + 0x1_3000
+    board.word(top + 8 * (far >> 39), entry(ROOT, V))
+    board.word(ROOT, entry(MIDDLE, V))
+    board["satp"] = 9 << 60 | top >> 12
+    assert board.hart.mapping(far + 0x123, "load") == (PAGE + 0x123, 0x1000 - 0x123)
+    board.word(top + 8 * (far >> 39), entry(1 << 39, V | R | A))
+    assert board.hart.translate(far + 0x40_0000_1234, "load") == (1 << 39) + 0x40_0000_1234
+    assert cause(board, "load", 1 << 47) == Cause.LOAD_PAGE  # bit 47 must equal those above
+    assert cause(board, "load", (1 << 64) - (1 << 39)) == Cause.LOAD_PAGE  # proper, not mapped

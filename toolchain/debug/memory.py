@@ -1,13 +1,13 @@
 """The guest's memory as a debugger reads it: in the hart's current address space, without effects.
 
-The walk of the page tables sets no accessed bit and asks for no rights, and only RAM is touched:
+The walk of the page tables sets no accessed bit and asks for no rights, and only memory is touched:
 reading a device's register could change the device.
 """
 
 from __future__ import annotations
 
 from emu.bus import BusFault
-from emu.cpu.mmu import PAGE_BITS, SV39
+from emu.cpu.mmu import LEVELS, PAGE_BITS
 from emu.cpu.traps import M_MODE
 from emu.machine import Machine
 from toolchain.debug.errors import DebugError
@@ -15,7 +15,6 @@ from toolchain.debug.errors import DebugError
 _ALL = (1 << 64) - 1
 _PPN_MASK = (1 << 44) - 1
 _VALID, _LEAF = 1, 0b1010  # R and X: without either an entry points to a table
-_LEVELS = 3
 
 
 class GuestMemory:
@@ -46,14 +45,14 @@ class GuestMemory:
 
     def _views(self, vaddr: int, size: int) -> list[memoryview]:
         views = []
-        memory = self._machine.memory
         while size > 0:
             vaddr &= _ALL
             paddr, end = self._translate(vaddr)
             here = min(size, end - vaddr)
-            if not memory.contains(paddr, here):
+            found = self._machine.bus.storage(paddr, here)
+            if found is None:
                 raise DebugError(self._refusal(vaddr, paddr))
-            views.append(memory.view(paddr, here))
+            views.append(found[0].bytes[found[1] : found[1] + here])
             vaddr, size = vaddr + here, size - here
         return views
 
@@ -68,10 +67,11 @@ class GuestMemory:
         """The physical address of `vaddr`, and where its page ends (virtually)."""
         hart = self._machine.hart
         satp = hart.csr.satp
-        if hart.state.priv == M_MODE or satp >> 60 != SV39:
+        levels = LEVELS.get(satp >> 60)
+        if hart.state.priv == M_MODE or levels is None:
             return vaddr, 1 << 64
         table = (satp & _PPN_MASK) << PAGE_BITS
-        for level in reversed(range(_LEVELS)):
+        for level in reversed(range(levels)):
             shift = PAGE_BITS + 9 * level
             where = table + 8 * (vaddr >> shift & 511)
             memory = self._machine.memory
