@@ -8,15 +8,29 @@ on the host's clock, so a run repeats exactly.
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, Protocol
 
 PS_PER_NS = 1_000
 PS_PER_US = 1_000_000
+PS_PER_MS = 10**9
 PS_PER_SECOND = 10**12
 TIMEBASE_HZ = 10_000_000
 """Frequency of mtime, as QEMU's virt machine has it."""
 PS_PER_TICK = PS_PER_SECOND // TIMEBASE_HZ
+
+
+_UNITS = {"ns": PS_PER_NS, "us": PS_PER_US, "ms": PS_PER_MS, "s": PS_PER_SECOND}
+
+
+def parse_time(text: str) -> int:
+    """A time as people write it, `3ms` or `1.5us`, in picoseconds; ValueError when it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ns|us|ms|s)", text)
+    if match is None:
+        raise ValueError(f"'{text}' is not a time; write a number and ns, us, ms or s, as 3ms")
+    return round(Fraction(match[1]) * _UNITS[match[2]])
 
 
 class TimeSource(Protocol):

@@ -18,7 +18,7 @@ from emu import devicetree, loader
 from emu import memory_map as at
 from emu.board import Board
 from emu.bus import Bus
-from emu.clock import PS_PER_SECOND, Clock, EventQueue
+from emu.clock import PS_PER_MS, PS_PER_SECOND, Clock, EventQueue
 from emu.console import Console, ConsoleQuit
 from emu.cpu.hart import Hart
 from emu.cpu.traps import Interrupt
@@ -30,8 +30,9 @@ from emu.platform import Drive, Hooks, Platform
 from emu.trace import Trace
 
 ENGINES = ("native", "reference")
-CODE_LIMIT, CODE_STUCK = 124, 125
-"""Exit codes when the guest did not end the run: out of instructions; asleep for ever."""
+CODE_POWER_CUT, CODE_LIMIT, CODE_STUCK = 123, 124, 125
+"""Exit codes when the guest did not end the run: the power failed; out of instructions; asleep for
+ever."""
 
 _SLICE = 20_000_000  # instructions between looks at the host (an interrupt key, a terminal)
 _LIVE_SLICE = 1_000_000
@@ -98,6 +99,7 @@ class Machine:
         self.engine = _make_engine(engine, self.hart)
         self._status: ExitStatus | None = None
         self._reset_wanted = False
+        self._power_cut_ps: int | None = None
         self._quiet_since = (0, 0)  # when the guest last did something, and how to tell
         self._power_on()
 
@@ -146,6 +148,27 @@ class Machine:
         self.events.clear()
         self.platform.reset()
         self._power_on()
+        if self._power_cut_ps is not None:
+            self.cut_power_at(self._power_cut_ps)
+
+    def cut_power_at(self, at_ps: int) -> None:
+        """Let the power fail at that moment of virtual time, whatever the guest does then."""
+        self._power_cut_ps = at_ps
+        self.events.schedule(at_ps, self._power_fails, timer=True)
+
+    def _power_fails(self) -> None:
+        self.cut_power()
+
+    def cut_power(self) -> ExitStatus:
+        """The power fails now: drives keep only what is durable, and the run ends as returned."""
+        if self.trace is not None:
+            self.trace.event("machine", "power cut")
+        self.platform.cut_power()
+        milliseconds = self.clock.now_ps / PS_PER_MS
+        reason = f"The power was cut at {milliseconds:g} ms; drives kept what had been flushed."
+        self._status = status = ExitStatus(CODE_POWER_CUT, reason)
+        self._call_attention()
+        return status
 
     def run(self, max_instructions: int | None = None) -> ExitStatus:
         """Run until the guest ends the run, a breakpoint (`BREAKPOINT`), or `max_instructions` more
@@ -196,7 +219,8 @@ class Machine:
                 self.console.flush()
                 self._serve_terminal()
                 return self._status is None
-            self._sleep()
+            if self._status is None:
+                self._sleep()
         return False
 
     def _sleeping(self) -> bool:

@@ -159,6 +159,11 @@ class Platform:
         for device in (self.clint, self.uart, self.rtc, self.finisher, self.plic):
             device.reset()
 
+    def cut_power(self) -> None:
+        """The power fails for every device."""
+        for device in self.devices.values():
+            device.power_cut()
+
     def close(self) -> None:
         """Write drives out and release their files."""
         for backing in self.backings:

@@ -229,6 +229,10 @@ class Device:
             reg.reset()
         self.select_bank(0)
 
+    def power_cut(self) -> None:
+        """The power fails. The run ends with it, so a device has only to see to what outlives it:
+        a drive loses what it had not yet made durable."""
+
     def describe(self, write: bool, offset: int, size: int, value: int) -> str:
         """An access in words, for the trace: `CSTS rdy=1 cfs=0`."""
         table = self._writes if write else self._reads

@@ -170,12 +170,19 @@ def test_without_lines_stops_show_the_instruction(debugger: Debugger) -> None:
         ("info devices disk", "There is no device 'disk'"),
         ("set 5 = 6", "What stands left of '=' is neither in memory nor a register."),
         ("set var mode", "Write 'set var NAME = VALUE'"),
+        ("powercut soon", "'soon' is not a time; write a number and ns, us, ms or s, as 3ms."),
         ("finish", "This is the outermost frame: it does not return."),
         ("?", "A command starts with its name, not with '?'."),
     ],
 )
 def test_mistakes_are_sentences(debugger: Debugger, line: str, sentence: str) -> None:
     assert sentence in debugger.do(line)
+
+
+def test_powercut_ends_the_run_now_or_at_its_time(debugger: Debugger) -> None:
+    assert debugger.do("powercut 1ns") == ""
+    assert "The power was cut at" in debugger.do("c")
+    assert debugger.do("powercut") == "The run has ended; leave with 'quit'.\n"
 
 
 def test_after_the_end_commands_say_so(debugger: Debugger) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emu.clock import PS_PER_TICK, Clock, EventQueue
+import pytest
+
+from emu.clock import PS_PER_TICK, Clock, EventQueue, parse_time
 
 
 @dataclass
@@ -65,3 +67,15 @@ def test_an_earlier_event_is_announced_and_timers_are_no_work() -> None:
     queue.schedule(40, lambda: None)
     assert len(announced) == 2
     assert queue.work_pending()
+
+
+def test_times_are_numbers_with_a_unit() -> None:
+    assert [parse_time(t) for t in ("3ms", "1.5us", "0ns", "2s")] == [
+        3 * 10**9,
+        1_500_000,
+        0,
+        2 * 10**12,
+    ]
+    for text in ("3", "ms", "-1ms", "1.ms", "3 ms", "1e3ms", "3min"):
+        with pytest.raises(ValueError, match="is not a time; write a number and ns, us, ms or s"):
+            parse_time(text)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from emu.errors import AiosError
-from emu.machine import CODE_LIMIT, CODE_STUCK
+from emu.machine import CODE_LIMIT, CODE_POWER_CUT, CODE_STUCK
 from emu.trace import Trace
 
 FINISH = ("lui t0, 0x100", "lui t1, 0x5", "addi t1, t1, 0x555", "sw t1, 0(t0)")
@@ -207,3 +207,24 @@ def test_too_many_drives_are_a_sentence(elf, assemble, make_machine, tmp_path) -
 def test_unknown_engines_are_a_sentence(elf, assemble, make_machine) -> None:
     with pytest.raises(AiosError, match="There is no engine 'fast'; the engines are native, ref"):
         make_machine(elf(assemble("wfi")), engine="fast")
+
+
+LOOP = ("jal zero, 0",)
+WAIT = ("wfi", "jal zero, -4")
+
+
+@pytest.mark.parametrize("program", [LOOP, WAIT])
+def test_a_power_cut_ends_the_run_at_its_moment(make_machine, elf, assemble, program) -> None:
+    machine = make_machine(elf(assemble(*program)))
+    machine.cut_power_at(3 * 10**9)
+    status = machine.run()
+    assert (status.code, status.by_guest) == (CODE_POWER_CUT, False)
+    assert status.reason == "The power was cut at 3 ms; drives kept what had been flushed."
+    assert machine.clock.now_ps == 3 * 10**9
+
+
+def test_a_power_cut_comes_in_spite_of_a_reset(make_machine, elf, assemble) -> None:
+    restart = ("lui t0, 0x100", "lui t1, 0x7", "addi t1, t1, 0x777", "sw t1, 0(t0)")
+    machine = make_machine(elf(assemble(*restart)))
+    machine.cut_power_at(10**8)
+    assert machine.run(10**6).code == CODE_POWER_CUT

@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-instructions", type=_count, metavar="N", help="stop after N instructions (exit 124)"
     )
+    parser.add_argument(
+        "--power-cut-at",
+        type=_time,
+        metavar="TIME",
+        help="let the power fail at that virtual time, as 3ms (exit 123)",
+    )
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +60,15 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} instructions are not possible")
     return value
+
+
+def _time(text: str) -> int:
+    from emu.clock import parse_time
+
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_drive(text: str) -> Drive:
@@ -131,6 +146,8 @@ def make_machine(args: argparse.Namespace, *, console: Console | None = None) ->
 def run(args: argparse.Namespace) -> int:
     """Run until the guest ends it; the exit code is the guest's."""
     with make_machine(args) as machine:
+        if args.power_cut_at is not None:
+            machine.cut_power_at(args.power_cut_at)
         machine.console.start()
         status = machine.run(args.max_instructions)
     return report(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.clock import parse_time
 from toolchain.debug import control, places
 from toolchain.debug.commands import command
 from toolchain.debug.control import Stop
@@ -55,6 +56,22 @@ def continue_(session: Session, argument: str) -> None:
     with control.moving(session):
         stop = control.resume(session)
     report(session, stop or Stop())
+
+
+@command("powercut", group="Running", usage="[TIME]")
+def powercut(session: Session, argument: str) -> None:
+    """Let the power fail now, or at TIME of virtual time, as 3ms: drives lose what is not flushed.
+
+    The machine is off then. What had been flushed is in the drives' files.
+    """
+    session.alive()
+    if not argument:
+        report(session, control.ended(session, session.machine.cut_power()))
+        return
+    try:
+        session.machine.cut_power_at(parse_time(argument))
+    except ValueError as error:
+        raise DebugError(f"{error}.") from None
 
 
 @command("finish", "fin", group="Running", repeats=True)
