@@ -67,7 +67,8 @@ class NvmeBoard:
 @dataclass(frozen=True)
 class GpuBoard:
     """GPUs, all alike. `matrix_gflop_s` is the dense bf16 peak; `link_mb_s` is that of the link to
-    another GPU, `host_mb_s` of PCI Express, both in one direction."""
+    another GPU (0: there is none, and peers use PCI Express), `host_mb_s` of PCI Express, both in
+    one direction; `watchdog` is how many warp instructions a dispatch may execute."""
 
     count: int
     vram: Size
@@ -75,8 +76,9 @@ class GpuBoard:
     clock_mhz: int
     matrix_gflop_s: Rate
     memory_mb_s: Rate
-    link_mb_s: Rate
+    link_mb_s: int
     host_mb_s: Rate
+    watchdog: Rate
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from emu.console import Console
 from emu.devices.clint import Clint
 from emu.devices.device import Device
 from emu.devices.finisher import Finisher
-from emu.devices.gpu import Gpu
+from emu.devices.gpu import Fabric, Gpu, default_engine
 from emu.devices.line import Line
 from emu.devices.nvme import Nvme
 from emu.devices.nvme.backing import Backing
@@ -120,16 +120,8 @@ class Platform:
 
     def _accelerators(self) -> list[PciFunction]:
         gpu, tpu = self._board.gpu, self._board.tpu
-        gpus = [
-            Gpu(
-                f"gpu{i}",
-                self._system,
-                vram_bytes=gpu.vram,
-                compute_units=gpu.compute_units,
-                clock_mhz=gpu.clock_mhz,
-            )
-            for i in range(gpu.count)
-        ]
+        fabric, engine = Fabric(gpu.link_mb_s > 0), default_engine()
+        gpus = [Gpu(f"gpu{i}", self._system, gpu, fabric, engine) for i in range(gpu.count)]
         tpus = [
             Tpu(
                 f"tpu{i}",

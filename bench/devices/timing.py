@@ -35,7 +35,7 @@ class Gpu:
 
     def timing(self) -> Timing:
         """The model of this GPU."""
-        rates = (Rate(r) for r in (self.gflop_s, self.memory_mb_s, 1, 1))
+        rates = (Rate(r) for r in (self.gflop_s, self.memory_mb_s, 1, 1, 1))
         return Timing(GpuBoard(1, Size(80 << 30), self.units, self.clock_mhz, *rates))
 
 
