@@ -83,8 +83,12 @@ PURE: dict[str, Expression] = {
 }
 
 
-class _Writer:
-    """The source of one instruction's function, line by line."""
+class Writer:
+    """The statements of one instruction, line by line: what a reading of the steps writes to.
+
+    `names` has the local variables of values that are kept, `slots` the slots that are read and
+    `next_pc`, if not empty, where the instruction jumps.
+    """
 
     def __init__(self, insn: Instruction) -> None:
         self.insn = insn
@@ -124,6 +128,11 @@ class _Writer:
         leaf = arg.op in ("const", "pc")
         return text if leaf or self.uses[arg] < 2 else self.name(arg, text)
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The slots that the statements read, in the order of `SLOTS`."""
+        return tuple(name for name in SLOTS if name in self.slots)
+
     def _slot(self, name: str) -> str:
         if name == "length":
             return str(self.insn.length)
@@ -131,76 +140,76 @@ class _Writer:
         return name
 
 
-def _read(bank: str) -> Callable[[_Writer, Node], None]:
-    def step(w: _Writer, node: Node) -> None:
+def _read(bank: str) -> Callable[[Writer, Node], None]:
+    def step(w: Writer, node: Node) -> None:
         w.name(node, f"{bank}[{w.text(node.args[0])}]")
 
     return step
 
 
-def _write_x(w: _Writer, node: Node) -> None:
+def _write_x(w: Writer, node: Node) -> None:
     index, value = w.text(node.args[0]), w.text(node.args[1])
     w.lines.append(f"if {index}: x[{index}] = {value}")
 
 
-def _write_f(w: _Writer, node: Node) -> None:
+def _write_f(w: Writer, node: Node) -> None:
     w.lines.append(f"f[{w.text(node.args[0])}] = {w.text(node.args[1])}")
     w.lines.append("w[FS] = 3")
 
 
-def _load(w: _Writer, node: Node) -> None:
+def _load(w: Writer, node: Node) -> None:
     address, kind = w.text(node.args[0]), node.args[1]
     function = "load_amo" if kind == "amo" else "load"
     w.name(node, f"{function}{node.width}({address})")
 
 
-def _store(w: _Writer, node: Node) -> None:
+def _store(w: Writer, node: Node) -> None:
     address, value, when = node.args
     assert isinstance(value, Node)
     call = f"store{value.width}({w.text(address)}, {w.text(value)})"
     w.lines.append(call if when is None else f"if {w.text(when)}: {call}")
 
 
-def _trap_if(w: _Writer, node: Node) -> None:
+def _trap_if(w: Writer, node: Node) -> None:
     condition, cause, tval = (w.text(a) for a in node.args)
     w.lines.append(f"if {condition}: raise Trap({cause}, {tval})")
 
 
-def _fp_check(w: _Writer, node: Node) -> None:
+def _fp_check(w: Writer, node: Node) -> None:
     w.lines.append("if not w[FS]: raise illegal()")
 
 
-def _fp(w: _Writer, node: Node) -> None:
+def _fp(w: Writer, node: Node) -> None:
     name, mode, *operands = node.args
     texts = ["0" if mode is None else w.text(mode), *(w.text(o) for o in operands)]
     w.name(node, f"fp({name!r}, {', '.join(texts)})")
 
 
-def _system(w: _Writer, node: Node) -> None:
+def _system(w: Writer, node: Node) -> None:
     name, *operands = node.args
     w.name(node, f"system[{name!r}]({', '.join(['hart', *map(w.text, operands)])})")
 
 
-def _reserve(w: _Writer, node: Node) -> None:
+def _reserve(w: Writer, node: Node) -> None:
     w.lines.append(f"w[RESERVATION] = {w.text(node.args[0])}")
     w.lines.append("w[RESERVED] = 1")
 
 
-def _reserved(w: _Writer, node: Node) -> None:
+def _reserved(w: Writer, node: Node) -> None:
     w.name(node, f"(w[RESERVED] == 1 and w[RESERVATION] == {w.text(node.args[0])})")
     w.lines.append("w[RESERVED] = 0")
 
 
-def _jump(w: _Writer, node: Node) -> None:
+def _jump(w: Writer, node: Node) -> None:
     w.next_pc = w.text(node.args[0])
 
 
-def _branch(w: _Writer, node: Node) -> None:
+def _branch(w: Writer, node: Node) -> None:
     condition, target = node.args
     w.lines.append(f"if {w.text(condition)}: return {w.text(target)}")
 
 
-STEPS: dict[str, Callable[[_Writer, Node], None]] = {
+STEPS: dict[str, Callable[[Writer, Node], None]] = {
     "read_x": _read("x"),
     "read_f": _read("f"),
     "write_x": _write_x,
@@ -224,10 +233,10 @@ if (PURE.keys() | STEPS.keys()) != OPS.keys():
 def source(insn: Instruction) -> tuple[str, tuple[str, ...]]:
     """The source of a function named `instruction` that executes `insn`, and the names of the
     slots that it takes after pc, `imm` unsigned. It returns the next pc."""
-    writer = _Writer(insn)
+    writer = Writer(insn)
     for step in insn.steps:
         STEPS[step.op](writer, step)
-    slots = tuple(name for name in SLOTS if name in writer.slots)
+    slots = writer.parameters
     target = writer.next_pc or f"pc + {insn.length} & {_mask(64)}"
     body = "\n".join(f"    {line}" for line in [*writer.lines, f"return {target}"])
     return f"def instruction({', '.join(['pc', *slots])}):\n{body}\n", slots

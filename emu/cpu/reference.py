@@ -75,6 +75,12 @@ def _orcb(a: int, width: int) -> int:
     return sum(0xFF << i for i in range(0, width, 8) if a >> i & 0xFF)
 
 
+ARITHMETIC: dict[str, Callable[..., int]] = {
+    "divs": _divs, "rems": _rems, "divu": _divu, "remu": _remu, "ctz": _ctz, "orcb": _orcb,
+}  # fmt: skip
+"""What the expressions of `pysource` call."""
+
+
 def _memory_functions(hart: Hart) -> dict[str, Callable[..., Any]]:
     """`load32(address)`, `load_amo32(address)`, `store32(address, value)` and so on."""
     functions: dict[str, Callable[..., Any]] = {}
@@ -127,7 +133,7 @@ class ReferenceEngine:
             "FS": _FS, "RESERVATION": State.indices["reservation"],
             "RESERVED": State.indices["reserved"],
             "Trap": Trap, "illegal": illegal, "system": SYSTEM, "fp": self._fp,
-            "divs": _divs, "rems": _rems, "divu": _divu, "remu": _remu, "ctz": _ctz, "orcb": _orcb,
+            **ARITHMETIC,
         }  # fmt: skip
 
     def _fp(self, name: str, mode: int, *operands: int) -> int:

@@ -1,0 +1,114 @@
+"""What lanes load from and store to: memory in regions, the group's memory, their private one.
+
+Every access is checked and lies wholly in one of them; nothing else of the host is ever touched.
+Addresses from `GROUP_BASE` on are the workgroup's memory and from `PRIVATE_BASE` on the lane's own,
+which exist only while the workgroup does; below, addresses are the bus's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from emu.devices.gpu.dispatch import (
+    GROUP_BASE,
+    PRIVATE_BASE,
+    Counts,
+    Dispatch,
+    FaultCode,
+    Region,
+)
+
+
+class LaneFault(Exception):
+    """What an instruction of a lane cannot do. The engine adds where it was."""
+
+    def __init__(self, code: FaultCode, address: int, lane: int | None = None) -> None:
+        super().__init__(f"{code.name} at {address:#x}")
+        self.code, self.address, self.lane = code, address, lane
+
+
+def view_of(region: Region) -> memoryview:
+    """The bytes of a region."""
+    _, size, host = region
+    return memoryview((ctypes.c_ubyte * size).from_address(host)).cast("B")
+
+
+class Memory:
+    """The memory of one dispatch, as the workgroup that runs now sees it."""
+
+    def __init__(self, dispatch: Dispatch, regions: Sequence[Region], counts: Counts) -> None:
+        self._counts = counts
+        self._starts = [base for base, _, _ in regions]
+        self._regions = [(base, size, view_of((base, size, h))) for base, size, h in regions]
+        self._sizes = dispatch.group_memory, dispatch.private_memory
+        self._group = memoryview(bytearray())
+        self._private: dict[int, memoryview] = {}
+
+    def start_group(self) -> None:
+        """Another workgroup: its memory and that of its lanes is zero."""
+        self._group = memoryview(bytearray(self._sizes[0]))
+        self._private = {}
+
+    def code(self, address: int, size: int) -> bytes | None:
+        """A copy of the instructions at a bus address; None unless all are in one region."""
+        found = self._in_regions(address, size)
+        return None if found is None else bytes(found)
+
+    def functions(self) -> dict[str, Callable[..., int | None]]:
+        """`load32(lane, address)`, `load_amo32(lane, address)`, `store32(lane, address, value)` and
+        so on; they raise LaneFault."""
+        named: dict[str, Callable[..., int | None]] = {}
+        for bits in (8, 16, 32, 64):
+            named |= {f"{name}{bits}": f for name, f in self._accesses(bits // 8).items()}
+        return named
+
+    def _accesses(self, size: int) -> dict[str, Callable[..., int | None]]:
+        def load(lane: int, address: int, code: FaultCode = FaultCode.LOAD_ADDRESS) -> int:
+            place = self._place(lane, address, size, code, loads=True)
+            return int.from_bytes(place, "little")
+
+        def load_amo(lane: int, address: int) -> int:
+            return load(lane, address, FaultCode.STORE_ADDRESS)
+
+        def store(lane: int, address: int, value: int) -> None:
+            place = self._place(lane, address, size, FaultCode.STORE_ADDRESS, loads=False)
+            place[:] = value.to_bytes(size, "little")
+
+        return {"load": load, "load_amo": load_amo, "store": store}
+
+    def _place(
+        self, lane: int, address: int, size: int, code: FaultCode, *, loads: bool
+    ) -> memoryview:
+        """The bytes of an access, counted. Raises LaneFault with `code` when there are none."""
+        if address >= PRIVATE_BASE:
+            found, counter = _part(self._private_of(lane), address - PRIVATE_BASE, size), ""
+        elif address >= GROUP_BASE:
+            found, counter = _part(self._group, address - GROUP_BASE, size), "group_bytes"
+        else:
+            found = self._in_regions(address, size)
+            counter = "bytes_loaded" if loads else "bytes_stored"
+        if found is None:
+            raise LaneFault(code, address, lane)
+        if counter:
+            setattr(self._counts, counter, getattr(self._counts, counter) + size)
+        return found
+
+    def _private_of(self, lane: int) -> memoryview:
+        """The private memory of a lane, made when it is first asked for."""
+        memory = self._private.get(lane)
+        if memory is None:
+            memory = self._private[lane] = memoryview(bytearray(self._sizes[1]))
+        return memory
+
+    def _in_regions(self, address: int, size: int) -> memoryview | None:
+        i = bisect_right(self._starts, address) - 1
+        if i < 0:
+            return None
+        base, _, view = self._regions[i]
+        return _part(view, address - base, size)
+
+
+def _part(view: memoryview, offset: int, size: int) -> memoryview | None:
+    return view[offset : offset + size] if offset + size <= len(view) else None
