@@ -41,6 +41,27 @@ def kernel() -> Path:
     return image.default_image()
 
 
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make an image of the whole kernel in which a module of `programs/` does the work: its `run`
+    is called in place of what main.kern ends with."""
+    made: dict[str, Path] = {}
+
+    def build_once(name: str) -> Path:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            files = [path for path in image.kernel_files() if path.name != "main.kern"]
+            main = (ROOT / "kernel_src" / "main.kern").read_text()
+            statements = main.index("\nboot()\n")
+            (folder / "main.kern").write_text(f"{main[:statements]}\n{name}.run()\n")
+            files += [folder / "main.kern", Path(__file__).parent / "programs" / f"{name}.kern"]
+            made[name] = folder / f"{name}.elf"
+            made[name].write_bytes(image.build(files, root="main"))
+        return made[name]
+
+    return build_once
+
+
 @pytest.fixture
 def drive(tmp_path: Path) -> Path:
     """A drive with the digit classifier, two digits and room for an output."""
