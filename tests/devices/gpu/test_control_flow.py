@@ -124,7 +124,7 @@ def test_split_that_parts_nobody_leaves_nothing_to_join() -> None:
 
 
 def test_split_lets_the_lanes_with_the_condition_go_first() -> None:
-    """A word in memory that both sides count up shows the order; the second join brings all back."""
+    """A word in memory that both sides count up shows the order; then all go on."""
     body = f"""
         andi t1, t0, 1; split t2, t1
         lw t5, 512(a0); addi t5, t5, 1; sw t5, 512(a0)

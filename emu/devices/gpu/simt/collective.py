@@ -44,8 +44,8 @@ class Context:
 
 
 def illegal() -> LaneFault:
-    """The fault of an instruction that lanes may not execute; the engine adds its bits."""
-    return LaneFault(FaultCode.ILLEGAL_INSTRUCTION, 0)
+    """The fault of an instruction that lanes may not execute."""
+    return LaneFault(FaultCode.ILLEGAL_INSTRUCTION, None)
 
 
 # votes and shuffles

@@ -22,10 +22,11 @@ from emu.devices.gpu.dispatch import (
 
 
 class LaneFault(Exception):
-    """What an instruction of a lane cannot do. The engine adds where it was."""
+    """What an instruction of a lane cannot do. The engine adds where it was: `address` is None for
+    the instruction's own bits, `lane` for the lowest that executes it."""
 
-    def __init__(self, code: FaultCode, address: int, lane: int | None = None) -> None:
-        super().__init__(f"{code.name} at {address:#x}")
+    def __init__(self, code: FaultCode, address: int | None, lane: int | None = None) -> None:
+        super().__init__(code.name)
         self.code, self.address, self.lane = code, address, lane
 
 

@@ -201,7 +201,8 @@ class _Run:
                     entry.run(lanes, pc, *entry.operands)
             except LaneFault as fault:
                 lane = lanes[0] if fault.lane is None else fault.lane
-                self._stop(fault.code, fault.address or word, pc, group, lane)
+                address = word if fault.address is None else fault.address
+                self._stop(fault.code, address, pc, group, lane)
             pc = behind
 
     def _count(self, lanes: int) -> None:
