@@ -62,6 +62,9 @@ class NvmeBoard:
     write_latency_us: int
     admin_latency_us: int
     enable_latency_us: int
+    burst_us: int
+    write_cache: Size
+    cmb: Size
 
 
 @dataclass(frozen=True)

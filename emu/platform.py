@@ -18,7 +18,8 @@ from emu.devices.gpu import Fabric, Gpu, default_engine
 from emu.devices.line import Line
 from emu.devices.nvme import Nvme
 from emu.devices.nvme.backing import Backing
-from emu.devices.nvme.timing import Timing
+from emu.devices.nvme.drives import Drive, open_namespaces
+from emu.devices.nvme.drives import controllers as group_drives
 from emu.devices.pcie import HostBridge, PciFunction, Window
 from emu.devices.plic import Plic
 from emu.devices.rtc import Rtc
@@ -28,17 +29,11 @@ from emu.devices.uart import Uart
 from emu.errors import AiosError
 from emu.trace import Trace
 
+__all__ = ["Drive", "Hooks", "Platform"]
+
 NS_PER_SECOND = 1_000_000_000
 M_SOFTWARE, M_TIMER, S_EXTERNAL, M_EXTERNAL = 3, 7, 9, 11
 """Bits of mip that devices drive."""
-
-
-@dataclass(frozen=True)
-class Drive:
-    """A host file to be seen as an NVMe drive."""
-
-    path: str
-    readonly: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,18 +99,17 @@ class Platform:
         return HostBridge(self._bus, windows, self.plic.sources[at.PCIE_IRQ : at.PCIE_IRQ + 4])
 
     def _nvmes(self, drives: Sequence[Drive]) -> list[PciFunction]:
-        board = self._board
-        if len(drives) > board.nvme.slots:
+        board, controllers = self._board, group_drives(drives)
+        if len(controllers) > board.nvme.slots:
             raise AiosError(
-                f"The board {board.name} has {board.nvme.slots} NVMe slots, but {len(drives)} "
+                f"The board {board.name} has {board.nvme.slots} NVMe slots, but {len(controllers)} "
                 "drives are given."
             )
         functions: list[PciFunction] = []
-        for i, drive in enumerate(drives):
-            backing = Backing(drive.path, readonly=drive.readonly)
-            self.backings.append(backing)
-            timing = Timing(board.nvme)
-            functions.append(Nvme(f"nvme{i}", self._system, backing, timing))
+        for i, numbered in enumerate(controllers):
+            namespaces = open_namespaces(numbered, board.nvme.write_cache)
+            self.backings += [namespace.backing for namespace in namespaces]
+            functions.append(Nvme(f"nvme{i}", self._system, namespaces, board.nvme))
         return functions
 
     def _accelerators(self) -> list[PciFunction]:

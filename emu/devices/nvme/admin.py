@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from emu.devices.nvme.command import Command
     from emu.devices.nvme.controller import Nvme
 
-ASYNCHRONOUS_EVENT_REQUEST = 0x0C
+ABORT, ASYNCHRONOUS_EVENT_REQUEST = 0x08, 0x0C
 _SQ_ENTRY_LOG2, _CQ_ENTRY_LOG2 = 6, 4
 _CONTIGUOUS, _INTERRUPTS = 1, 2
 
@@ -31,10 +31,11 @@ class Admin:
             0x04: self._delete_completion_queue,
             0x05: self._create_completion_queue,
             0x06: self._identify,
-            0x08: self._abort,
+            ABORT: self._abort,
             0x09: lambda command: nvme.features.set(nvme, command),
             0x0A: lambda command: nvme.features.get(nvme, command),
             ASYNCHRONOUS_EVENT_REQUEST: self._request_event,
+            0x7C: self._configure_doorbell_buffers,
         }
 
     def _identify(self, command: Command) -> int:
@@ -63,13 +64,14 @@ class Admin:
         return size
 
     def _create_completion_queue(self, command: Command) -> int:
-        nvme, qid = self._nvme, command.cdw10 & 0xFFFF
+        nvme, qid, vector = self._nvme, command.cdw10 & 0xFFFF, command.cdw11 >> 16
         existing = nvme.completion_queues.get(qid)
         size = self._new_queue(command, existing, _CQ_ENTRY_LOG2, nvme.cc.iocqes)
-        if command.cdw11 >> 16:  # pin interrupts have the one vector 0
+        # A pin is the one vector 0; messages have as many as their table.
+        if vector >= (nvme.MSIX_VECTORS if nvme.msix_enabled else 1):
             raise CommandError(Status.INVALID_INTERRUPT_VECTOR)
         interrupts = bool(command.cdw11 & _INTERRUPTS)
-        nvme.completion_queues[qid] = CompletionQueue(qid, command.prp1, size, interrupts)
+        nvme.completion_queues[qid] = CompletionQueue(qid, command.prp1, size, interrupts, vector)
         return 0
 
     def _create_submission_queue(self, command: Command) -> int:
@@ -97,6 +99,16 @@ class Admin:
             raise CommandError(Status.INVALID_QUEUE_ID)
         if any(queue.cqid == qid for queue in nvme.submission_queues.values()):
             raise CommandError(Status.INVALID_QUEUE_DELETION)
-        del nvme.completion_queues[qid]
-        nvme.update_interrupt()
+        nvme.remove_completion_queue(qid)
+        return 0
+
+    def _configure_doorbell_buffers(self, command: Command) -> int:
+        """From now on the guest may ring by writing to memory (base specification 1.4, 5.7)."""
+        nvme = self._nvme
+        if command.prp1 % nvme.page or command.prp2 % nvme.page:
+            raise CommandError(Status.INVALID_PRP_OFFSET)
+        for address in (command.prp1, command.prp2):
+            if nvme.view(address, nvme.page) is None:
+                raise CommandError(Status.INVALID_FIELD)
+        nvme.shadow.configure(command.prp1, command.prp2)
         return 0

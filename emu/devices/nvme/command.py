@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
-ENTRY_BYTES = 64
 BROADCAST = 0xFFFF_FFFF
 """The namespace identifier that means all of them."""
-_LAYOUT = struct.Struct("<BBHI8xQQQ6I")
+FUSED_FIRST, FUSED_SECOND = 1, 2
+"""Values of `flags`: the halves of a fused pair. Other bits ask for scatter-gather lists."""
+
+ENTRY = struct.Struct("<BBHI16xQQ6I")
+"""An entry without its reserved dwords and metadata pointer, which this controller never needs."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """One command; `cdw` are its dwords 10 to 15."""
+class Command(NamedTuple):
+    """One command, in the order of `ENTRY`."""
 
     opcode: int
     flags: int
@@ -21,35 +23,19 @@ class Command:
     nsid: int
     prp1: int
     prp2: int
-    cdw: tuple[int, ...]
+    cdw10: int
+    cdw11: int
+    cdw12: int
+    cdw13: int
+    cdw14: int
+    cdw15: int
 
     @property
-    def cdw10(self) -> int:
-        """Dword 10."""
-        return self.cdw[0]
+    def lba(self) -> int:
+        """The first block of an I/O command."""
+        return self.cdw11 << 32 | self.cdw10
 
     @property
-    def cdw11(self) -> int:
-        """Dword 11."""
-        return self.cdw[1]
-
-    @property
-    def cdw12(self) -> int:
-        """Dword 12."""
-        return self.cdw[2]
-
-    @property
-    def cdw13(self) -> int:
-        """Dword 13."""
-        return self.cdw[3]
-
-    @property
-    def plain(self) -> bool:
-        """Neither fused nor with scatter-gather lists, of which this controller has neither."""
-        return self.flags == 0
-
-
-def parse(entry: memoryview | bytes) -> Command:
-    """The command in 64 bytes."""
-    opcode, flags, cid, nsid, _mptr, prp1, prp2, *cdw = _LAYOUT.unpack(entry)
-    return Command(opcode, flags, cid, nsid, prp1, prp2, tuple(cdw))
+    def blocks(self) -> int:
+        """How many blocks an I/O command names; the field is zero-based."""
+        return (self.cdw12 & 0xFFFF) + 1

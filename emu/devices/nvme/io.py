@@ -1,116 +1,204 @@
-"""I/O commands of the NVM command set (base specification 1.4, chapter 6)."""
+"""I/O commands of the NVM command set (base specification 1.4, chapter 6; Copy: 2.0).
+
+A command is executed as a whole at the moment when it is done. Checks come in the order of the
+fields: namespace, size, blocks, write protection, where the data lies; only then anything moves.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.devices.nvme.backing import BLOCK
-from emu.devices.nvme.command import BROADCAST
-from emu.devices.nvme.identify import MDTS, NAMESPACES
+from emu.devices.nvme.command import BROADCAST, Command
+from emu.devices.nvme.namespace import Namespace
 from emu.devices.nvme.status import CommandError, Status
 
 if TYPE_CHECKING:
-    from emu.devices.nvme.command import Command
     from emu.devices.nvme.controller import Nvme
 
 FLUSH, WRITE, READ, COMPARE, WRITE_ZEROES = 0x00, 0x01, 0x02, 0x05, 0x08
-_MAX_BYTES = 4096 << MDTS
-_FORCE_UNIT_ACCESS = 1 << 30
+DATASET_MANAGEMENT, VERIFY, COPY = 0x09, 0x0C, 0x19
+MDTS = 7
+"""Largest transfer: 2 ** MDTS of the smallest memory pages."""
+MAX_BYTES = 4096 << MDTS
+COPY_RANGES = 128
+COPY_BLOCKS_OF_RANGE = 0xFFFF
+COPY_BLOCKS = 0x1_0000
+"""Limits of Copy: source ranges, blocks of one, blocks of all."""
+
+_FORCE_UNIT_ACCESS = 1 << 30  # of dword 12
+_DEALLOCATE = 1 << 2  # attribute of Dataset Management, dword 11
+_RANGE = struct.Struct("<IIQ")  # attributes, blocks, first block
+_SOURCE = struct.Struct("<8xQH14x")  # format 0: first block, blocks less one
 
 
 class Io:
     """Each handler takes a command and returns its result (dword 0), or raises CommandError."""
 
-    CHANGING: ClassVar[frozenset[int]] = frozenset({WRITE, WRITE_ZEROES})
+    CHANGING: ClassVar[frozenset[int]] = frozenset({WRITE, WRITE_ZEROES, DATASET_MANAGEMENT, COPY})
     """Commands that change what is on the drive."""
 
     def __init__(self, nvme: Nvme) -> None:
         self._nvme = nvme
+        self._namespaces = nvme.namespaces
         self.handlers: dict[int, Callable[[Command], int]] = {
             FLUSH: self._flush,
             WRITE: self._write,
             READ: self._read,
             COMPARE: self._compare,
             WRITE_ZEROES: self._write_zeroes,
+            DATASET_MANAGEMENT: self._manage_dataset,
+            VERIFY: self._verify,
+            COPY: self._copy,
         }
 
     def done_at(self, command: Command, now: int) -> int:
         """When a command that was fetched now is done."""
-        timing, n = self._nvme.timing, _length(command)
-        if command.opcode in (READ, COMPARE):
-            return timing.read(now, min(n, _MAX_BYTES))
-        moves = min(n, _MAX_BYTES) if command.opcode == WRITE else 0
-        return timing.write(now, moves)
+        timing, opcode = self._nvme.timing, command.opcode
+        namespace = self._namespaces.get(command.nsid)
+        if namespace is None:
+            return timing.write.done(now, 0)
+        n = command.blocks << namespace.shift
+        if opcode == READ:
+            done = timing.read.done(now, min(n, MAX_BYTES))
+        elif opcode == WRITE:
+            done = timing.write.done(now, min(n, MAX_BYTES))
+        elif opcode in (COMPARE, VERIFY):
+            done = timing.read.done(now, n)
+        else:
+            return timing.write.done(now, 0)
+        return done + namespace.delay_ps(command.lba, command.blocks)
 
-    def _place(self, command: Command, limit: int) -> tuple[int, int]:
-        """Offset and length of the command's blocks, in bytes, all checks done."""
-        if not 1 <= command.nsid <= NAMESPACES:
-            raise CommandError(Status.INVALID_NAMESPACE)
-        lba, n = command.cdw11 << 32 | command.cdw10, _length(command)
-        if n > limit:
+    def _place(self, command: Command) -> tuple[Namespace, int, int]:
+        """The namespace, first block and number of blocks of a command that transfers them."""
+        namespace = self._namespaces.get(command.nsid)
+        if namespace is None:
+            raise self._nvme.no_namespace(command.nsid)
+        lba, blocks = command.cdw11 << 32 | command.cdw10, (command.cdw12 & 0xFFFF) + 1
+        if blocks << namespace.shift > MAX_BYTES:
             raise CommandError(Status.INVALID_FIELD)
-        if lba + n // BLOCK > self._nvme.backing.blocks:
-            raise CommandError(Status.LBA_OUT_OF_RANGE)
-        if command.opcode in self.CHANGING and self._nvme.backing.readonly:
-            raise CommandError(Status.NAMESPACE_WRITE_PROTECTED)
-        return lba * BLOCK, n
+        if lba + blocks > namespace.blocks:
+            raise CommandError(Status.LBA_OUT_OF_RANGE, lba=lba)
+        return namespace, lba, blocks
+
+    def _target(self, command: Command) -> Namespace:
+        """The namespace of a command that may change it."""
+        namespace = self._namespaces.get(command.nsid)
+        if namespace is None:
+            raise self._nvme.no_namespace(command.nsid)
+        return namespace
 
     def _read(self, command: Command) -> int:
-        offset, n = self._place(command, _MAX_BYTES)
-        views = self._nvme.data(command, n)
-        try:
-            self._nvme.backing.read(offset, views)
-        except OSError:
-            raise CommandError(Status.UNRECOVERED_READ) from None
-        self._nvme.logs.reads += 1
-        self._nvme.logs.bytes_read += n
+        namespace, lba, blocks = self._place(command)
+        n = blocks << namespace.shift
+        namespace.read(lba, self._nvme.data(command, n), blocks)
+        counters = namespace.counters
+        counters.reads += 1
+        counters.bytes_read += n
         return 0
 
     def _write(self, command: Command) -> int:
-        offset, n = self._place(command, _MAX_BYTES)
+        namespace, lba, blocks = self._place(command)
+        namespace.check_writable()
+        n = blocks << namespace.shift
         views = self._nvme.data(command, n)
-        backing = self._nvme.backing
-        try:
-            backing.write(offset, views)
-            if command.cdw12 & _FORCE_UNIT_ACCESS:
-                backing.flush()
-        except OSError:
-            raise CommandError(Status.WRITE_FAULT) from None
-        self._nvme.logs.writes += 1
-        self._nvme.logs.bytes_written += n
+        namespace.write(lba, views, blocks, bool(command.cdw12 & _FORCE_UNIT_ACCESS))
+        counters = namespace.counters
+        counters.writes += 1
+        counters.bytes_written += n
         return 0
 
     def _compare(self, command: Command) -> int:
-        offset, n = self._place(command, _MAX_BYTES)
+        namespace, lba, blocks = self._place(command)
+        n = blocks << namespace.shift
+        views = self._nvme.data(command, n)
         stored = bytearray(n)
-        try:
-            self._nvme.backing.read(offset, [memoryview(stored)])
-        except OSError:
-            raise CommandError(Status.UNRECOVERED_READ) from None
-        if stored != b"".join(self._nvme.data(command, n)):
-            raise CommandError(Status.COMPARE_FAILURE)
+        namespace.read(lba, [stored], blocks)
+        namespace.counters.reads += 1
+        namespace.counters.bytes_read += n
+        if stored != b"".join(views):
+            raise CommandError(Status.COMPARE_FAILURE, lba=lba)
+        return 0
+
+    def _verify(self, command: Command) -> int:
+        """Read without a transfer: the host file has to hold the blocks, the plan to spare them."""
+        namespace = self._target(command)
+        lba, blocks = command.lba, command.blocks
+        namespace.check(lba, blocks)
+        step = MAX_BYTES >> namespace.shift
+        scratch = memoryview(bytearray(min(blocks << namespace.shift, MAX_BYTES)))
+        for start in range(lba, lba + blocks, step):
+            n = min(step, lba + blocks - start)
+            namespace.read(start, [scratch[: n << namespace.shift]], n)
+        namespace.counters.bytes_read += blocks << namespace.shift
         return 0
 
     def _write_zeroes(self, command: Command) -> int:
-        offset, n = self._place(command, 0x10000 * BLOCK)
-        try:
-            self._nvme.backing.zero(offset, n)
-        except OSError:
-            raise CommandError(Status.WRITE_FAULT) from None
-        self._nvme.logs.writes += 1
+        namespace = self._target(command)
+        namespace.check(command.lba, command.blocks)
+        namespace.check_writable()
+        durable = bool(command.cdw12 & _FORCE_UNIT_ACCESS)
+        namespace.zero(command.lba, command.blocks, durable)
         return 0
+
+    def _manage_dataset(self, command: Command) -> int:
+        """Deallocate ranges; the other attributes are hints, and nothing is done about them."""
+        namespace = self._target(command)
+        count = (command.cdw10 & 0xFF) + 1
+        table = self._nvme.fetch(command, count * _RANGE.size)
+        ranges = [(lba, blocks) for _, blocks, lba in _RANGE.iter_unpack(table)]
+        for lba, blocks in ranges:
+            namespace.check(lba, blocks)
+        if command.cdw11 & _DEALLOCATE:
+            namespace.check_writable()
+            for lba, blocks in ranges:
+                if blocks:
+                    namespace.zero(lba, blocks, durable=False)
+        return 0
+
+    def _copy(self, command: Command) -> int:
+        """Copy ranges to one place, each read as a whole before it is written. Should one fail,
+        dword 0 says which."""
+        namespace = self._target(command)
+        if command.cdw12 >> 8 & 0xF:
+            raise CommandError(Status.INVALID_FIELD)
+        count = (command.cdw12 & 0xFF) + 1
+        if count > COPY_RANGES:
+            raise CommandError(Status.COMMAND_SIZE_LIMIT)
+        table = self._nvme.fetch(command, count * _SOURCE.size)
+        sources = [(lba, blocks + 1) for lba, blocks in _SOURCE.iter_unpack(table)]
+        total = sum(blocks for _, blocks in sources)
+        if total > COPY_BLOCKS or any(blocks > COPY_BLOCKS_OF_RANGE for _, blocks in sources):
+            raise CommandError(Status.COMMAND_SIZE_LIMIT)
+        namespace.check(command.lba, total)
+        for number, (lba, blocks) in enumerate(sources):
+            if lba + blocks > namespace.blocks:
+                raise CommandError(Status.LBA_OUT_OF_RANGE, number, lba)
+        namespace.check_writable()
+        self._copy_ranges(command, namespace, sources)
+        return 0
+
+    def _copy_ranges(
+        self, command: Command, namespace: Namespace, sources: list[tuple[int, int]]
+    ) -> None:
+        to, durable = command.lba, bool(command.cdw12 & _FORCE_UNIT_ACCESS)
+        for number, (lba, blocks) in enumerate(sources):
+            data = bytearray(blocks << namespace.shift)
+            try:
+                namespace.read(lba, [data], blocks)
+                namespace.write(to, [memoryview(data)], blocks, durable)
+            except CommandError as error:
+                raise CommandError(error.status, number, error.lba) from None
+            to += blocks
+            namespace.counters.bytes_read += len(data)
+            namespace.counters.bytes_written += len(data)
+        namespace.counters.writes += 1
 
     def _flush(self, command: Command) -> int:
-        if command.nsid != BROADCAST and not 1 <= command.nsid <= NAMESPACES:
-            raise CommandError(Status.INVALID_NAMESPACE)
-        try:
-            self._nvme.backing.flush()
-        except OSError:
-            raise CommandError(Status.WRITE_FAULT) from None
+        if command.nsid == BROADCAST:
+            for namespace in self._namespaces.values():
+                namespace.flush()
+        else:
+            self._target(command).flush()
         return 0
-
-
-def _length(command: Command) -> int:
-    """Bytes that the command names: its number of blocks is zero-based."""
-    return ((command.cdw12 & 0xFFFF) + 1) * BLOCK

@@ -4,78 +4,89 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.clock import PS_PER_SECOND
-from emu.devices.nvme.identify import ERROR_ENTRIES
 from emu.devices.nvme.status import CommandError, Status
 
 if TYPE_CHECKING:
     from emu.devices.nvme.command import Command
     from emu.devices.nvme.controller import Nvme
+    from emu.devices.nvme.namespace import Namespace
 
-
+ERROR_ENTRIES = 64
+ERRORS, HEALTH, FIRMWARE, EFFECTS = 1, 2, 3, 5
+TEMPERATURE_KELVIN = 310
 _ERROR = struct.Struct("<QHHHHQIB35x")
-_TEMPERATURE_KELVIN = 310
+_NO_LOCATION = 0xFFFF
 _SUPPORTED, _CHANGES_DATA = 1 << 0, 1 << 1
+_TEMPERATURE_WARNING = 1 << 1
 _UNIT_BYTES = 512 * 1000  # health counts data in thousands of 512 bytes
-_PS_PER_HOUR = 3600 * PS_PER_SECOND
+_PS_PER_MINUTE = 60 * PS_PER_SECOND
 
 
+@dataclass
 class Logs:
-    """What one controller has counted and noted since power-on."""
+    """What one controller has counted and noted since the emulator started."""
 
-    def __init__(self) -> None:
-        self.errors = 0
-        self._entries: deque[bytes] = deque(maxlen=ERROR_ENTRIES)
-        self.reads = self.writes = self.bytes_read = self.bytes_written = 0
+    errors: int = 0
+    entries: deque[bytes] = field(default_factory=lambda: deque(maxlen=ERROR_ENTRIES))
+    power_cycles: int = 1
+    unsafe_shutdowns: int = 0
+    busy_ps: int = 0
+    """How long commands were under way."""
 
-    def note_error(self, sqid: int, command: Command, status: Status) -> None:
+    def note_error(self, sqid: int, command: Command, status: Status, lba: int | None) -> None:
         """A command failed: an entry for the error log, newest first."""
         self.errors += 1
-        field = status.field() << 1
-        lba = command.cdw11 << 32 | command.cdw10 if sqid else 0
-        entry = (self.errors, sqid, command.cid, field, 0xFFFF, lba, command.nsid, 0)
-        self._entries.appendleft(_ERROR.pack(*entry))
+        if lba is None:
+            lba = command.lba if sqid else 0
+        entry = (self.errors, sqid, command.cid, status.field() << 1)
+        self.entries.appendleft(_ERROR.pack(*entry, _NO_LOCATION, lba, command.nsid, 0))
 
     def get(self, nvme: Nvme, command: Command) -> int:
         """Get Log Page; raises CommandError."""
-        page = self._page(nvme, command.cdw10 & 0xFF)
+        identifier = command.cdw10 & 0xFF
+        page = self._page(nvme, identifier, command)
         dwords = (command.cdw11 & 0xFFFF) << 16 | command.cdw10 >> 16
         offset = command.cdw13 << 32 | command.cdw12
         if offset >= len(page) or offset % 4:
             raise CommandError(Status.INVALID_FIELD)
-        data = page[offset : offset + 4 * (dwords + 1)]
-        nvme.put(command, data)
+        nvme.put(command, page[offset : offset + 4 * (dwords + 1)])
         if not command.cdw10 >> 15 & 1:  # "retain asynchronous event" is not set
-            nvme.asynchronous.unmask(command.cdw10 & 0xFF)
+            nvme.log_was_read(identifier)
         return 0
 
-    def _page(self, nvme: Nvme, identifier: int) -> bytes:
+    def _page(self, nvme: Nvme, identifier: int, command: Command) -> bytes:
         match identifier:
             case 0x01:
-                return b"".join(self._entries).ljust(64 * ERROR_ENTRIES, b"\0")
+                return b"".join(self.entries).ljust(64 * ERROR_ENTRIES, b"\0")
             case 0x02:
-                return self._health(nvme)
+                return self._health(nvme, nvme.namespaces_of(command.nsid))
             case 0x03:
                 return (bytes([1]) + bytes(7) + b"1.0     ").ljust(512, b"\0")
+            case 0x05 if command.cdw14 >> 24:  # effects of another command set
+                raise CommandError(Status.INVALID_FIELD)
             case 0x05:
                 return _effects(nvme)
         raise CommandError(Status.INVALID_LOG_PAGE)
 
-    def _health(self, nvme: Nvme) -> bytes:
+    def _health(self, nvme: Nvme, namespaces: list[Namespace]) -> bytes:
         out = bytearray(512)
-        struct.pack_into("<BHBBB", out, 0, 0, _TEMPERATURE_KELVIN, 100, 10, 0)
+        warning = 0 if nvme.temperature_is_fine() else _TEMPERATURE_WARNING
+        struct.pack_into("<BHBBB", out, 0, warning, TEMPERATURE_KELVIN, 100, 10, 0)
+        counted = [namespace.counters for namespace in namespaces]
         counters = [
-            -(-self.bytes_read // _UNIT_BYTES),
-            -(-self.bytes_written // _UNIT_BYTES),
-            self.reads,
-            self.writes,
-            0,  # minutes busy
-            1,  # power cycles
-            nvme.events.clock.now_ps // _PS_PER_HOUR,
-            0,  # unsafe shutdowns
-            0,  # media errors
+            -(-sum(c.bytes_read for c in counted) // _UNIT_BYTES),
+            -(-sum(c.bytes_written for c in counted) // _UNIT_BYTES),
+            sum(c.reads for c in counted),
+            sum(c.writes for c in counted),
+            self.busy_ps // _PS_PER_MINUTE,
+            self.power_cycles,
+            nvme.now_ps // (60 * _PS_PER_MINUTE),
+            self.unsafe_shutdowns,
+            sum(c.media_errors for c in counted),
             self.errors,
         ]
         for i, value in enumerate(counters):

@@ -17,8 +17,8 @@ _REFERENCE_BYTES = 4096
 _MB = 10**6
 
 
-@dataclass
-class _Path:
+@dataclass(slots=True)
+class Path:
     """One direction; times in picoseconds."""
 
     spacing: int
@@ -27,43 +27,41 @@ class _Path:
     next_start: int = 0
     data_free: int = 0
 
-    def transfer(self, n: int) -> int:
-        """How long `n` bytes take on the data path."""
-        return n * self.ps_per_mb // _MB
-
     def done(self, now: int, n: int) -> int:
         """When a command of `n` bytes that arrives now is done."""
-        start = max(now, self.next_start)
+        start = self.next_start
+        if start < now:
+            start = now
         self.next_start = start + self.spacing
-        self.data_free = max(self.data_free, start + self.access) + self.transfer(n)
-        return self.data_free
+        ready = start + self.access
+        if ready < self.data_free:
+            ready = self.data_free
+        self.data_free = ready = ready + n * self.ps_per_mb // _MB
+        return ready
 
 
 class Timing:
     """The speed of one drive."""
 
     def __init__(self, board: NvmeBoard) -> None:
-        self._read = _path(board.read_mb_s, board.read_iops, board.read_latency_us)
-        self._write = _path(board.write_mb_s, board.write_iops, board.write_latency_us)
-        self._admin = board.admin_latency_us * PS_PER_US
+        self._board = board
+        self.admin_ps = board.admin_latency_us * PS_PER_US
+        """How long an admin command takes."""
         self.enable_ps = board.enable_latency_us * PS_PER_US
         """From enabling the controller to its being ready."""
+        self.burst_ps = board.burst_us * PS_PER_US
+        """Commands that are done within this time of each other are answered together."""
+        self.reset()
 
-    def read(self, now: int, n: int) -> int:
-        """When a read of `n` bytes that arrives now is done."""
-        return self._read.done(now, n)
-
-    def write(self, now: int, n: int) -> int:
-        """When a write of `n` bytes that arrives now is done."""
-        return self._write.done(now, n)
-
-    def admin(self, now: int) -> int:
-        """When an admin command that arrives now is done."""
-        return now + self._admin
+    def reset(self) -> None:
+        """An idle drive."""
+        board = self._board
+        self.read = _path(board.read_mb_s, board.read_iops, board.read_latency_us)
+        self.write = _path(board.write_mb_s, board.write_iops, board.write_latency_us)
 
 
-def _path(mb_s: int, iops: int, latency_us: int) -> _Path:
+def _path(mb_s: int, iops: int, latency_us: int) -> Path:
     ps_per_mb = PS_PER_SECOND // max(mb_s, 1)
     transfer = _REFERENCE_BYTES * ps_per_mb // _MB
     access = max(0, latency_us * PS_PER_US - transfer)
-    return _Path(PS_PER_SECOND // max(iops, 1), access, ps_per_mb)
+    return Path(PS_PER_SECOND // max(iops, 1), access, ps_per_mb)

@@ -14,7 +14,7 @@ from emu.clock import PS_PER_SECOND, Clock, EventQueue
 from emu.devices.line import Line
 from emu.devices.nvme import Nvme
 from emu.devices.nvme.backing import Backing
-from emu.devices.nvme.timing import Timing
+from emu.devices.nvme.namespace import Namespace
 from emu.devices.pcie import HostBridge, Window
 from emu.devices.system import System
 from emu.memory import Memory
@@ -48,8 +48,9 @@ class Driver:
         windows = [Window("mem32", BAR, 0x4000_0000)]
         bridge = HostBridge(self.bus, windows, self.lines)
         self.backing = Backing(str(path), readonly=readonly)
-        timing = Timing(load("workstation").nvme)
-        self.nvme = Nvme("nvme0", System(self.bus, self.events), self.backing, timing)
+        namespaces = [Namespace(1, self.backing)]
+        system = System(self.bus, self.events)
+        self.nvme = Nvme("nvme0", system, namespaces, load("workstation").nvme)
         bridge.plug(self.nvme)
         self.nvme.config.write(0x10, 4, BAR)
         self.nvme.config.write(0x04, 2, 6)

@@ -55,6 +55,8 @@ def test_impossible_settings_end_in_fatal_status(bare, register, value, cc) -> N
 
 def test_linux_shutdown_completes(driver) -> None:
     driver.write(CC, 0x464061 & ~0x60)
+    assert driver.read(CSTS) >> 2 & 3 == 1
+    driver.let_time_pass()
     assert driver.read(CSTS) >> 2 & 3 == 2
     driver.write(CC, 0)
     assert driver.read(CSTS) == 0
