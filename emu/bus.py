@@ -12,8 +12,8 @@ neither traced nor counted, and whoever has kept host addresses of it is told wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from emu.memory import Memory
 from emu.sparse import SparseBytes
@@ -56,11 +56,23 @@ class Region:
     base: int
     size: int
     target: Target
+    end: int = field(init=False)
+    """The first address behind the region."""
+    is_memory: bool = field(init=False)
+    """Whether the target is memory of a device."""
 
-    @property
-    def end(self) -> int:
-        """The first address behind the region."""
-        return self.base + self.size
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "end", self.base + self.size)  # asked for at every access
+        object.__setattr__(self, "is_memory", isinstance(self.target, SparseBytes))
+
+
+class Extent(NamedTuple):
+    """Memory in one piece: the bus addresses from `base` up to `end`, whose first byte lies at the
+    host address `host`."""
+
+    base: int
+    end: int
+    host: int
 
 
 class Bus:
@@ -119,6 +131,15 @@ class Bus:
                 return region.target, paddr - region.base
         return None
 
+    def extent(self, paddr: int, n: int = 1) -> Extent | None:
+        """All of the memory, RAM or a device's, in which the `n` bytes at `paddr` lie."""
+        found = self.storage(paddr, n)
+        if found is None:
+            return None
+        storage, offset = found
+        base = paddr - offset
+        return Extent(base, base + storage.size, storage.host_address)
+
     def find(self, paddr: int, size: int = 1) -> Region:
         """The region that holds all `size` bytes at `paddr`; raises BusFault."""
         region = self._pages.get(paddr >> _PAGE_BITS)
@@ -142,14 +163,15 @@ class Bus:
         memory = self.memory
         if memory.base <= paddr and paddr + size <= memory.end:
             return memory.read(paddr, size)
-        region = self.find(paddr, size)
-        target, offset = region.target, paddr - region.base
-        if isinstance(target, SparseBytes):
-            return target.read(offset, size)
-        self.accesses += 1
-        value = target.read(offset, size)
-        if self.trace is not None:
-            self.trace.access(False, target, offset, size, value)
+        region = self._pages.get(paddr >> _PAGE_BITS)
+        if region is None or paddr < region.base or paddr + size > region.end:
+            region = self.find(paddr, size)
+        offset = paddr - region.base
+        value = region.target.read(offset, size)
+        if not region.is_memory:
+            self.accesses += 1
+            if self.trace is not None:
+                self.trace.access(False, region.target, offset, size, value)
         return value
 
     def write(self, paddr: int, size: int, value: int) -> None:
@@ -158,14 +180,16 @@ class Bus:
         if memory.base <= paddr and paddr + size <= memory.end:
             memory.write(paddr, size, value)
             return
-        region = self.find(paddr, size)
-        target, offset = region.target, paddr - region.base
+        region = self._pages.get(paddr >> _PAGE_BITS)
+        if region is None or paddr < region.base or paddr + size > region.end:
+            region = self.find(paddr, size)
+        offset = paddr - region.base
         value &= (1 << 8 * size) - 1
-        if not isinstance(target, SparseBytes):
+        if not region.is_memory:
             self.accesses += 1
             if self.trace is not None:
-                self.trace.access(True, target, offset, size, value)
-        target.write(offset, size, value)
+                self.trace.access(True, region.target, offset, size, value)
+        region.target.write(offset, size, value)
 
     def post(self, paddr: int, value: int) -> bool:
         """A device's message (MSI-X) of 32 bits to RAM or to a register; False, and it is lost, if
@@ -187,7 +211,7 @@ def _memories(overlay: Sequence[Region]) -> list[Region]:
     found = [
         region
         for i, region in enumerate(overlay)
-        if isinstance(region.target, SparseBytes)
+        if region.is_memory
         and not any(o.base < region.end and region.base < o.end for o in overlay[:i])
     ]
     return sorted(found, key=lambda region: region.base)

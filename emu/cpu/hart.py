@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from emu.bus import Bus, BusFault
+from emu.bus import Bus, BusFault, Extent
 from emu.cpu import mmu, traps
 from emu.cpu.csr import BEHAVIOURS, Counters, Csrs
 from emu.cpu.pmp import Pmp
@@ -38,7 +38,8 @@ _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
 """Translations remembered: a guest that makes up page tables without end must not fill the host."""
 
 Pages = dict[int, int]
-"""Virtual page number to the distance from virtual address to offset in RAM."""
+"""Virtual page number to the distance from virtual address to offset in RAM; for pages that are no
+memory, to the distance to physical address."""
 
 
 class Hart:
@@ -179,6 +180,8 @@ class Hart:
         self.fetch_pages: Pages = pages.setdefault(("fetch", fetch), {})
         self.load_pages: Pages = pages.setdefault(("load", data), {})
         self.store_pages: Pages = pages.setdefault(("store", data), {})
+        self._load_devices: Pages = pages.setdefault(("load device", data), {})
+        self._store_devices: Pages = pages.setdefault(("store device", data), {})
 
     def flush_translations(self) -> None:
         """Forget every translation: SFENCE.VMA, or a PMP register written."""
@@ -203,14 +206,25 @@ class Hart:
         found = mmu.resolve(self, vaddr, access)
         return vaddr + found.offset, found.end - vaddr
 
-    def translate_page(self, vaddr: int, access: str) -> int | None:
-        """The physical address of the 4 KiB page of `vaddr` if the whole page is RAM to which the
-        access is allowed, so that it may be cached; None if it is not. Raises Trap."""
+    def host_page(self, vaddr: int, access: str) -> int | None:
+        """The host address of the 4 KiB page of `vaddr` if the whole page is memory, RAM or a
+        device's, to which the access is allowed, so that it may be kept until translations are
+        flushed; None if it is not. Raises Trap."""
         found = mmu.resolve(self, vaddr, access)
         page = vaddr & ~_OFFSET
-        whole = found.start <= page and page + _PAGE <= found.end
-        paddr = page + found.offset
-        return paddr if whole and self.memory.contains(paddr, _PAGE) else None
+        if page < found.start or page + _PAGE > found.end:
+            return None
+        memory = self.bus.storage(page + found.offset, _PAGE)
+        return None if memory is None else memory[0].host_address + memory[1]
+
+    def extent(self, paddr: int, n: int = 1) -> Extent | None:
+        """The whole of the memory in which the `n` bytes at a physical address lie, if any."""
+        return self.bus.extent(paddr, n)
+
+    def is_device_page(self, vaddr: int, is_store: bool) -> bool:
+        """Whether the page of `vaddr`, just accessed, is known to be no memory."""
+        pages = self._store_devices if is_store else self._load_devices
+        return vaddr >> mmu.PAGE_BITS in pages
 
     # --- memory ---------------------------------------------------------------------------------
 
@@ -226,53 +240,84 @@ class Hart:
         return pieces
 
     def _plain(self, vaddr: int, size: int, access: str) -> list[tuple[int, int]] | int:
-        """The pieces, all in RAM; or the physical address of a device. Only an aligned access of a
-        whole register's size reaches a device: others are access faults. Raises Trap."""
+        """The pieces, all in memory; or the physical address of a device. Only an aligned access of
+        a whole register's size reaches a device: others are access faults. Raises Trap."""
         pieces = self._pieces(vaddr, size, access)
-        if all(self.memory.contains(paddr, n) for paddr, n in pieces):
+        if all(self.bus.storage(paddr, n) is not None for paddr, n in pieces):
             return pieces
         if vaddr & (size - 1) or len(pieces) > 1:
             raise Trap(mmu.ACCESS_FAULT[access], vaddr)
         return pieces[0][0]
 
     def _remember(self, pages: Pages, vaddr: int, access: str) -> None:
-        page = self.translate_page(vaddr, access)
-        if page is not None:
-            if len(pages) >= _KEPT_PAGES:
-                pages.clear()
-            start = vaddr & ~_OFFSET
-            pages[start >> mmu.PAGE_BITS] = page - self.memory.base - start
+        """Keep the page of `vaddr`, which has just been accessed, if all of it is RAM."""
+        host = self.host_page(vaddr, access)
+        if host is not None:
+            offset = host - self.memory.host_address
+            if 0 <= offset < self.memory.size:
+                _keep(pages, vaddr, offset - (vaddr & ~_OFFSET))
+
+    def _remember_device(self, pages: Pages, vaddr: int, paddr: int, access: str) -> None:
+        """Keep the translation of the page of `vaddr`, at `paddr`, if it holds for the whole page.
+        What answers there is found anew each time."""
+        found = mmu.resolve(self, vaddr, access)
+        page = vaddr & ~_OFFSET
+        if found.start <= page and page + _PAGE <= found.end:
+            _keep(pages, vaddr, paddr - vaddr)
 
     def load(self, vaddr: int, size: int, access: str = "load") -> int:
-        """The unsigned value of `size` bytes, at any alignment in RAM; raises Trap.
+        """The unsigned value of `size` bytes, at any alignment in memory; raises Trap.
 
         `access` "store" asks for the right to write as well, as AMOs do.
         """
+        if access == "load" and not vaddr & (size - 1):
+            distance = self._load_devices.get(vaddr >> mmu.PAGE_BITS)
+            if distance is not None:
+                return self._read_device(vaddr, vaddr + distance, size, access)
         where = self._plain(vaddr, size, access)
         if isinstance(where, int):
-            try:
-                return self.bus.read(where, size)
-            except BusFault:
-                raise Trap(mmu.ACCESS_FAULT[access], vaddr) from None
+            if access == "load":
+                self._remember_device(self._load_devices, vaddr, where, access)
+            return self._read_device(vaddr, where, size, access)
         if access == "load":
             self._remember(self.load_pages, vaddr, access)
-        data = b"".join(bytes(self.memory.view(paddr, n)) for paddr, n in where)
+        data = b"".join(bytes(self._bytes(paddr, n)) for paddr, n in where)
         return int.from_bytes(data, "little")
 
+    def _read_device(self, vaddr: int, paddr: int, size: int, access: str) -> int:
+        try:
+            return self.bus.read(paddr, size)
+        except BusFault:
+            raise Trap(mmu.ACCESS_FAULT[access], vaddr) from None
+
     def store(self, vaddr: int, size: int, value: int) -> None:
-        """Store `size` bytes, at any alignment in RAM; raises Trap before anything is written."""
+        """Store `size` bytes, at any alignment; raises Trap before anything is written."""
+        distance = self._store_devices.get(vaddr >> mmu.PAGE_BITS)
+        if distance is not None and not vaddr & (size - 1):
+            self._write_device(vaddr, vaddr + distance, size, value)
+            return
         where = self._plain(vaddr, size, "store")
         if isinstance(where, int):
-            try:
-                self.bus.write(where, size, value)
-            except BusFault:
-                raise Trap(mmu.ACCESS_FAULT["store"], vaddr) from None
+            self._remember_device(self._store_devices, vaddr, where, "store")
+            self._write_device(vaddr, where, size, value)
             return
         self._remember(self.store_pages, vaddr, "store")
         data = value.to_bytes(size, "little")
         for paddr, n in where:
-            self.memory.view(paddr, n)[:] = data[:n]
+            self._bytes(paddr, n)[:] = data[:n]
             data = data[n:]
+
+    def _write_device(self, vaddr: int, paddr: int, size: int, value: int) -> None:
+        try:
+            self.bus.write(paddr, size, value)
+        except BusFault:
+            raise Trap(mmu.ACCESS_FAULT["store"], vaddr) from None
+
+    def _bytes(self, paddr: int, n: int) -> memoryview:
+        """Bytes that are known to be memory."""
+        found = self.bus.storage(paddr, n)
+        assert found is not None
+        return found[0].bytes[found[1] : found[1] + n]
 
     def fetch(self, pc: int) -> int:
         """The 32 bits at `pc`, or 16 when that is the whole instruction; raises Trap."""
@@ -288,3 +333,9 @@ class Hart:
             return self.bus.read(paddr, 2)
         except BusFault:
             raise Trap(mmu.ACCESS_FAULT["fetch"], vaddr) from None
+
+
+def _keep(pages: Pages, vaddr: int, distance: int) -> None:
+    if len(pages) >= _KEPT_PAGES:
+        pages.clear()
+    pages[vaddr >> mmu.PAGE_BITS] = distance

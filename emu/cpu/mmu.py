@@ -1,8 +1,8 @@
 """Address translation: Sv39 and Sv48 page tables (privileged specification, 10.3 to 10.5) and PMP.
 
 `resolve` is the one walk behind everything. It sets the accessed and dirty bits itself (Svadu). Its
-answer covers a whole leaf page, 4 KiB to 512 GiB, as far as one PMP decision reaches, so callers may
-keep what they need of it until SFENCE.VMA.
+answer covers a whole leaf page, 4 KiB to 512 GiB, as far as one PMP decision reaches, so callers
+may keep what they need of it until SFENCE.VMA.
 """
 
 from __future__ import annotations

@@ -122,6 +122,7 @@ class ReferenceEngine:
         self._decoded: dict[int, tuple[Function, tuple[int, ...]]] = {}
         self._functions: dict[str, Function] = {}
         self._halves = hart.memory.bytes.cast("H")
+        self._words = hart.state.words
         self._names = self._namespace()
 
     def _namespace(self) -> dict[str, Any]:
@@ -180,7 +181,7 @@ class ReferenceEngine:
 
     def _execute(self) -> None:
         """One instruction, or the trap that it takes."""
-        words = self.hart.state.words
+        words = self._words
         pc = words[_PC]
         word = 0
         try:

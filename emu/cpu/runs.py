@@ -1,4 +1,4 @@
-"""Runs of pages that lie in one piece in RAM: what translations have taught, for emitted code.
+"""Runs of pages that lie in one piece in memory: what translations have taught, for emitted code.
 
 A page table walk answers for a whole leaf page (4 KiB, 2 MiB, 1 GiB) or all of memory. `Runs` keeps
 such answers in the state block (`load_runs`, `store_runs`), where emitted code finds the pages that
@@ -27,12 +27,14 @@ class Runs:
 
     def enter(self, first: int, last: int, access: str) -> None:
         """Enter the run with the bytes from `first` to `last`, which have just been accessed
-        ("load", "store") and lie in one piece, both in RAM. Raises Trap if they cannot be."""
+        ("load", "store") and lie in one piece of memory. Raises Trap if they cannot be."""
         low, high = (mmu.resolve(self._hart, at, access) for at in (first, last))
-        ram = self._hart.memory
-        start = max(low.start, ram.base - low.offset)
-        end = min(high.end, ram.base + ram.size - low.offset)
-        distance = (ram.host_address - ram.base + low.offset) & _ALL
+        memory = self._hart.bus.extent(first + low.offset)
+        if memory is None:
+            return
+        start = max(low.start, memory.base - low.offset)
+        end = min(high.end, memory.end - low.offset)
+        distance = (memory.host - memory.base + low.offset) & _ALL
         self._put(start, end, distance, access)
 
     def _put(self, start: int, end: int, distance: int, access: str) -> None:

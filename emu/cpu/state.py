@@ -8,16 +8,18 @@ element is one 64-bit word in the host's byte order, so the layout needs no padd
 number (`vpn % TLB_ENTRIES`). An entry's tag is the page's virtual address with a *context* in its
 low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must hold:
 
-* an entry exists only for a whole 4 KiB page of RAM to which the access is allowed and which needs
-  no further side effect: its A bit is set and, in `store_tlb`, its D bit too;
+* an entry exists only for a whole 4 KiB page of memory, RAM or a device's, to which the access is
+  allowed and which needs no further side effect: its A bit is set and, in `store_tlb`, its D bit;
 * a context stands for one translation regime: whoever changes privilege, satp, or the mstatus bits
   MPRV, MPP, SUM, MXR calls `set_regime` with values that tell the regimes apart;
-* SFENCE.VMA and every write of a PMP register call `flush_tlb`, which abandons all contexts;
+* SFENCE.VMA, every write of a PMP register, and device memory that moves on the bus call
+  `flush_tlb`, which abandons all contexts;
 * bare and machine-mode addresses go through the buffers like any other.
 
 `load_runs` and `store_runs` hold the same knowledge in larger pieces: bytes that lie one behind the
-other in RAM, with the context in force, entered in no order (`emu.cpu.runs`). The rules above hold
-for every page that is wholly in a run, and emitted code takes what the buffers lack from there.
+other in memory, with the context in force, entered in no order (`emu.cpu.runs`). The rules above
+hold for every page that is wholly in a run, and emitted code takes what the buffers lack from
+there.
 `load_extents` and `store_extents` are copies that it makes for operands of tensor instructions,
 direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
 

@@ -178,7 +178,7 @@ def test_access_across_a_pmp_edge_faults_and_the_page_is_not_cached() -> None:
     board["pmpaddr0"] = (BASE + 0x804) >> 2
     board["pmpcfg0"] = 1 << 3 | 7
     board.enter(S)
-    assert board.hart.translate_page(BASE, "load") is None
+    assert board.hart.host_page(BASE, "load") is None
     assert board.hart.load(BASE + 0x7F8, 8) == 0
     with pytest.raises(Trap):
         board.hart.load(BASE + 0x800, 8)

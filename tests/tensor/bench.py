@@ -62,6 +62,13 @@ class Bench:
             raise Trap(cause, vaddr)
         return self.pages.get(page, page) * PAGE + vaddr % PAGE, PAGE - vaddr % PAGE
 
+    def extent(self, paddr: int, n: int = 1) -> tuple[int, int, int] | None:
+        """The RAM, for addresses in it."""
+        ram = self.memory
+        end = ram.base + ram.size
+        inside = ram.base <= paddr and paddr + n <= end
+        return (ram.base, end, ram.host_address) if inside else None
+
     def take(self, size: int, align: int = 1) -> int:
         """Unused guest memory."""
         self._next = -(-self._next // align) * align

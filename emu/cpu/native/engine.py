@@ -17,7 +17,7 @@ from emu.cpu.hart import Hart
 from emu.cpu.jit import Code, compile_cached, source_key
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.reference import ReferenceEngine
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Dirty, Exit
+from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Dirty, Exit, State
 from emu.cpu.traps import Trap
 
 SLICE = 20_000_000
@@ -25,6 +25,13 @@ SLICE = 20_000_000
 which Python also sees to signals."""
 
 _MASK = (1 << 64) - 1
+_BUDGET, _EXIT_CODE, _EXIT_INFO, _PC, _INSTRET, _XS, _STALL_PS, _STALL_END = (
+    State.indices[name]
+    for name in (
+        *("budget", "exit_code", "exit_info", "pc", "instret", "xs", "stall_ps", "stall_end"),
+    )
+)
+_ON_BUDGET, _ON_LOAD, _ON_STORE = int(Exit.BUDGET), int(Exit.LOAD_MISS), int(Exit.STORE_MISS)
 
 
 @cache
@@ -51,7 +58,8 @@ class NativeEngine:
         self._marked: frozenset[int] = frozenset()
         self._code = interpreter_code()
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        self._run: Callable[[int], None] = prototype(self._code.address("run"))
+        self._run: Callable[[ctypes.c_void_p], None] = prototype(self._code.address("run"))
+        self._address = ctypes.c_void_p(hart.state.address)
 
     def step(self) -> None:
         """Execute exactly one instruction, or take one trap."""
@@ -80,22 +88,35 @@ class NativeEngine:
 
     def _native(self, budget: int) -> int:
         """Run emitted code and deal with what it left; gives the number of instructions done."""
-        state = self._state
-        state.budget = budget
-        self._run(state.address)
-        done, why = budget - state.budget, state.exit_code
-        if why == Exit.BUDGET and state.stall_ps >= state.stall_end:
-            self.hart.attention = True
-        if why == Exit.BUDGET or (why == Exit.BREAK and state.pc in self._marked):
+        words = self._state.words  # by index: this is what every access to a device goes through
+        words[_BUDGET] = budget
+        self._run(self._address)
+        done, why = budget - words[_BUDGET], words[_EXIT_CODE]
+        if why in (_ON_LOAD, _ON_STORE):
+            return done + self._missed(words[_EXIT_INFO], why == _ON_STORE)
+        if why == _ON_BUDGET:
+            if words[_STALL_PS] >= words[_STALL_END]:
+                self.hart.attention = True
             return done
-        if why == Exit.FETCH_MISS and self._enter_page(state.exit_info):
+        if why == Exit.BREAK and words[_PC] in self._marked:
             return done
-        retired = state.instret
+        if why == Exit.FETCH_MISS and self._enter_page(words[_EXIT_INFO]):
+            return done
         self._reference.execute_one()
-        if why in (Exit.LOAD_MISS, Exit.STORE_MISS) and state.instret != retired:
-            self._map(state.exit_info, is_store=why == Exit.STORE_MISS)
         self._see_to_tensors()
         return done + 1
+
+    def _missed(self, vaddr: int, is_store: bool) -> int:
+        """Execute the instruction whose access of `vaddr` missed, and enter the page unless it is
+        known to be a device's; gives 1."""
+        hart, words = self.hart, self._state.words
+        retired = words[_INSTRET]
+        self._reference.execute_one()
+        if words[_INSTRET] != retired and not hart.is_device_page(vaddr, is_store):
+            self._map(vaddr, is_store)
+        if hart.tensor_unit is not None or words[_XS] == Dirty.DIRTY:
+            self._see_to_tensors()
+        return 1
 
     def _see_to_tensors(self) -> None:
         """Have the tensor unit from the first tensor instruction on, and no key left behind."""
@@ -130,10 +151,9 @@ class NativeEngine:
     def _host_page(self, vaddr: int, access: str) -> int | None:
         """Host address of a page that emitted code may access as it likes, else None."""
         try:
-            paddr = self.hart.translate_page(vaddr, access)
+            return self.hart.host_page(vaddr, access)
         except Trap:
             return None
-        return None if paddr is None else paddr - self._state.ram_base + self._state.ram_host
 
     def _mark_breakpoints(self) -> None:
         """Decode pages afresh when the breakpoints have changed: they are records."""

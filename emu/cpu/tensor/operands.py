@@ -26,17 +26,6 @@ _PAGE = 4096
 _LOAD_ACCESS_FAULT, _STORE_ACCESS_FAULT = 5, 7
 
 
-class Ram(Protocol):
-    """What is asked of the machine's memory."""
-
-    @property
-    def base(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def host_address(self) -> int: ...
-
-
 class Registers(Protocol):
     """Tensor registers: what is read may be a copy, so a change is assigned."""
 
@@ -54,8 +43,9 @@ class Hart(Protocol):
     @property
     def tr(self) -> Registers: ...
 
-    @property
-    def memory(self) -> Ram: ...
+    def extent(self, paddr: int, n: int = 1) -> tuple[int, int, int] | None:
+        """The memory with all `n` bytes at a physical address: (its first address, its end, host
+        address of its first byte); None when no memory is there."""
 
     def mapping(self, vaddr: int, access: str) -> tuple[int, int]:
         """(physical address, bytes from there to the end of the mapping) for 'load' or 'store';
@@ -142,7 +132,6 @@ def resolve(hart: Hart, view: View, operand: Operand, *, write: bool) -> Resolve
 def _pieces(
     hart: Hart, view: View, start: int, length: int, access: str
 ) -> list[tuple[int, int, int]]:
-    ram = hart.memory
     pieces: list[tuple[int, int, int]] = []
     offset, steps = 0, Steps(view.address)
     while offset < length:
@@ -150,9 +139,11 @@ def _pieces(
         steps.take()
         try:
             paddr, size = hart.mapping(vaddr, access)
-            if not ram.base <= paddr < ram.base + ram.size:
+            memory = hart.extent(paddr)
+            if memory is None:
                 raise Trap(_STORE_ACCESS_FAULT if access == "store" else _LOAD_ACCESS_FAULT, vaddr)
-            size = min(size, length - offset, ram.base + ram.size - paddr)
+            base, end, host = memory
+            size = min(size, length - offset, end - paddr)
         except Trap as trap:
             touched = first_touched(view, vaddr, start + length, steps)
             assert touched is not None  # the span ends with an element
@@ -160,7 +151,7 @@ def _pieces(
                 raise Trap(trap.cause, touched) from None
             offset = touched // _PAGE * _PAGE - start  # nothing lies in between
             continue
-        host = ram.host_address + paddr - ram.base
+        host += paddr - base
         if pieces and sum(pieces[-1][::2]) == host and pieces[-1][1] + pieces[-1][2] == offset:
             host, before, done = pieces.pop()
             pieces.append((host, before, done + size))
@@ -208,10 +199,11 @@ def host_block(hart: Hart, address: int, size: int, operand: Operand, *, write: 
     paddr, mapped = hart.mapping(address, access)
     while mapped < size:  # PMP splits the block: the rest must be allowed too
         mapped += hart.mapping(address + mapped, access)[1]
-    ram = hart.memory
-    if not (ram.base <= paddr and paddr + size <= ram.base + ram.size):
+    memory = hart.extent(paddr, size)
+    if memory is None:
         raise Trap(_STORE_ACCESS_FAULT if write else _LOAD_ACCESS_FAULT, address)
-    return ram.host_address + paddr - ram.base
+    base, _, host = memory
+    return host + paddr - base
 
 
 def read_attributes(hart: Hart, address: int) -> Attributes:
