@@ -114,7 +114,7 @@ class Platform:
 
     def _accelerators(self) -> list[PciFunction]:
         gpu, tpu = self._board.gpu, self._board.tpu
-        fabric, engine = Fabric(gpu.link_mb_s > 0), default_engine()
+        fabric, engine = Fabric(gpu.link_mb_s > 0), default_engine(gpu.compute_units)
         gpus = [Gpu(f"gpu{i}", self._system, gpu, fabric, engine) for i in range(gpu.count)]
         tpus = [
             Tpu(

@@ -26,7 +26,7 @@ def make(bench) -> tuple[HostBridge, Gpu, list[Line]]:
     lines = [Line() for _ in range(4)]
     windows = [Window("mem32", LOW, 0x4000_0000), Window("mem64", HIGH, 16 << 30)]
     bridge = HostBridge(bench.bus, windows, lines)
-    gpu = Gpu("gpu0", bench.system, load("workstation").gpu, Fabric(), default_engine())
+    gpu = Gpu("gpu0", bench.system, load("workstation").gpu, Fabric(), default_engine(1))
     tpu = Tpu(
         "tpu0",
         bench.system,
