@@ -17,13 +17,17 @@ from emu.cache import cache_directory
 from emu.errors import AiosError
 
 _ROOT = Path(__file__).resolve().parents[1]
-_MAKERS = ("toolchain/kern", "toolchain/asm", "toolchain/link", "toolchain/elf.py", "emu/isa")
+_MAKERS = (
+    "toolchain/kern", "toolchain/asm", "toolchain/link", "toolchain/elf.py", "emu/isa",
+    "emu/devices/gpu/dispatch.py",
+)  # fmt: skip
 _MAKER_SUFFIXES = (".py", ".lark", ".kern")
 
 
 def kernel_files() -> list[Path]:
     """The kernel's sources: Kern modules, then assembly."""
-    modules = sorted((_ROOT / "kernel_src").glob("*.kern"))
+    sources = _ROOT / "kernel_src"
+    modules = [*sorted(sources.glob("*.kern")), *sorted((sources / "gpu").glob("*.kern"))]
     assembly = sorted((_ROOT / "asm").glob("*.s"))
     if not modules or not assembly:
         raise AiosError(f"the kernel's sources are not in '{_ROOT}'; use a checkout of AIos")

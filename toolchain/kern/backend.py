@@ -27,11 +27,11 @@ def _target() -> Any:
     return binding.Target.from_triple(TRIPLE)
 
 
-def target_machine(opt: int) -> Any:
-    """LLVM's code generator for the machine."""
+def target_machine(opt: int, features: str = FEATURES) -> Any:
+    """LLVM's code generator for the machine's harts, or with other features for its lanes."""
     return _target().create_target_machine(
         cpu="generic-rv64",
-        features=FEATURES,
+        features=features,
         opt=opt,
         reloc="static",
         codemodel="medium",
@@ -46,14 +46,16 @@ def emit_object(llvm: str, opt: int) -> bytes:
     module.link_in(binding.parse_assembly(_HELPERS.read_text()))
     module.verify()
     if opt:
-        _optimise(module, machine, opt)
+        optimise(module, machine, opt)
     return bytes(machine.emit_object(module))
 
 
-def _optimise(module: Any, machine: Any, opt: int) -> None:
+def optimise(module: Any, machine: Any, opt: int, *, unroll: bool = True) -> None:
+    """Runs LLVM's passes over a module."""
     options = binding.create_pipeline_tuning_options(speed_level=opt)
     options.loop_vectorization = False  # the machine has no vector unit but the tensor registers
     options.slp_vectorization = False
+    options.loop_unrolling = unroll
     options.inlining_threshold = 50  # of 225: half the time and two thirds of the code
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)

@@ -76,11 +76,12 @@ class Builder(Transformer[Token, Any]):
         return syntax.Parameter(self._at(name), str(name), type_, dots is not None)
 
     def function(self, meta: Meta, parts: Children) -> Node:
-        exported, (place, owner, name), parameters, *rest = parts
+        exported, gpu, (place, owner, name), parameters, *rest = parts
         *result, body = rest
         return syntax.Function(
-            place, owner, name, parameters or (), _first(result), body, exported is not None
-        )
+            place, owner, name, parameters or (), _first(result), body,
+            exported is not None, gpu is not None,
+        )  # fmt: skip
 
     def extern(self, meta: Meta, parts: Children) -> Node:
         name, parameters, *result = parts
@@ -148,8 +149,8 @@ class Builder(Transformer[Token, Any]):
         return syntax.Assign(self._place(meta), parts[0], parts[1])
 
     def declare(self, meta: Meta, parts: Children) -> Node:
-        name, type_, *value = parts
-        return syntax.Declare(self._at(name), str(name), type_, _first(value))
+        local, name, type_, *value = parts
+        return syntax.Declare(self._at(name), str(name), type_, _first(value), local is not None)
 
     def update(self, meta: Meta, parts: Children) -> Node:
         target, op, value = parts
@@ -240,6 +241,13 @@ class Builder(Transformer[Token, Any]):
 
     def try_(self, meta: Meta, parts: Children) -> Node:
         return syntax.Try(self._place(meta), parts[0])
+
+    def launch(self, meta: Meta, parts: Children) -> Node:
+        _, kernel, grid, group, device, signal = parts
+        return syntax.Launch(self._place(meta), kernel, grid, group, device, signal)
+
+    def extents(self, meta: Meta, parts: Children) -> tuple[Node, ...]:
+        return tuple(p for p in parts if p is not None)
 
     def dot(self, meta: Meta, parts: Children) -> Node:
         return syntax.Dot(self._place(meta), parts[0], str(parts[1]), self._at(parts[1]))

@@ -99,9 +99,22 @@ def compile(sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool =
     `root` is the module whose statements are the program (`kern_main`); `opt` is 0 (every local in
     memory, for the debugger), 1 or 2. With `tests` the `test` blocks take the program's place.
     """
-    program = analyse(sources, root=root, tests=tests)
+    return emit(analyse(sources, root=root, tests=tests), opt=opt, tests=tests)
+
+
+def emit(program: typed.Program, *, opt: int, tests: bool = False) -> bytes:
+    """The object of a checked program: what harts run, and what lanes run."""
     from toolchain.kern import backend, codegen  # LLVM is slow to load, errors should be fast
 
     with _bounded("the program"):
         module = codegen.generate(program, optimised=opt > 0, tests=tests)
-    return backend.emit_object(module, opt)
+        lane_module = codegen.generate_lanes(program)
+    data = backend.emit_object(module, opt)
+    if not lane_module:
+        return data
+    from toolchain import elf
+    from toolchain.kern import lanes
+
+    parts = [elf.read_object(data, "the program"), *lanes.emit(lane_module)]
+    sections = [section for part in parts for section in part.sections]
+    return elf.write(sections, [symbol for part in parts for symbol in part.symbols])

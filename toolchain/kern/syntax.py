@@ -125,6 +125,18 @@ class Try(Node):
 
 
 @dataclass(frozen=True)
+class Launch(Node):
+    """`launch kernel(arguments) over grid by group on device signal signal`; an absent part is
+    None. Grid and group have one to three extents."""
+
+    kernel: Node
+    grid: tuple[Node, ...]
+    group: tuple[Node, ...] | None
+    device: Node | None
+    signal: Node | None
+
+
+@dataclass(frozen=True)
 class Otherwise(Node):
     """`result else name { block }`."""
 
@@ -173,11 +185,13 @@ class Assign(Node):
 
 @dataclass(frozen=True)
 class Declare(Node):
-    """`name: type = value`: a local, or at top level a global variable."""
+    """`name: type = value`: a local, or at top level a global variable; `local` marks one in
+    the memory that a workgroup shares."""
 
     name: str
     type: Node
     value: Node | None
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -276,7 +290,8 @@ class Parameter(Node):
 
 @dataclass(frozen=True)
 class Function(Node):
-    """`owner` is the module or struct before the dot; `body` is None for an extern one."""
+    """`owner` is the module or struct before the dot; `body` is None for an extern one; `gpu`
+    marks one that lanes run."""
 
     owner: str | None
     name: str
@@ -284,6 +299,7 @@ class Function(Node):
     result: Node | None
     body: Block | None
     exported: bool
+    gpu: bool = False
 
 
 @dataclass(frozen=True)

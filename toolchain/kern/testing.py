@@ -15,8 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from emu.errors import AiosError
-from toolchain.kern import backend, codegen
-from toolchain.kern.compile import analyse
+from toolchain.kern.compile import analyse, emit
 from toolchain.kern.diagnostics import Source
 
 _PC = re.compile(r"at pc ([0-9a-f]+)")
@@ -64,9 +63,8 @@ def build(sources: Sequence[Source], objects: Sequence[bytes] = (), *, opt: int 
     tests = tuple((t.name, t.place.file, t.place.line) for t in program.tests)
     if not any(file in wanted for _, file, _ in tests):
         raise AiosError(f"{', '.join(sorted(wanted))}: there is no test in these files.")
-    llvm = codegen.generate(program, optimised=opt > 0, tests=True)
     runtime = assemble(_RUNTIME.read_text(encoding="utf-8"), "testing.s")
-    code = backend.emit_object(llvm, opt)
+    code = emit(program, opt=opt, tests=True)
     return TestImage(link([runtime, code, *objects]), tests)
 
 

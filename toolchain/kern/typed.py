@@ -26,6 +26,7 @@ class Local:
     """A local variable or parameter; one stack object each, named once per function.
 
     `hidden` ones are the compiler's own (loop counters, temporaries): no debug information.
+    One with `group` lies in the memory that a workgroup shares.
     With `by_reference` the source sees the object that it points to (`self`, the variable of
     `for x in table`, an `array` parameter), so debug information has a DW_TAG_reference_type.
     """
@@ -36,6 +37,7 @@ class Local:
     hidden: bool = False
     by_reference: bool = False
     parameter: bool = False
+    group: bool = False
 
 
 @dataclass(eq=False)
@@ -59,6 +61,7 @@ class Function:
     exactly its name. External linkage is needed only for `exported` and external functions.
     `body` is None for `extern`. `locals` lists every Local of the body, parameters apart; a
     Local may be bound (`Let`) at several places of the body (expanded `defer`).
+    One with a `kernarg` is a `gpu fn`: its calls are launches, which lay the arguments out so.
     Aggregates as parameters and results are copies; those of extern functions are scalars, `str`
     and slices (two registers). A body of a function with a result never falls off its end.
     """
@@ -70,9 +73,15 @@ class Function:
     result: Type
     place: Place
     exported: bool = False
+    kernarg: Struct | None = None
     body: Block | None = None
     end: Place | None = None
     locals: list[Local] = field(default_factory=list)
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it is a `gpu fn`."""
+        return self.kernarg is not None
 
     @property
     def type(self) -> Fn:
@@ -95,6 +104,8 @@ class Program:
 
     `entry`: the root module's statements as the exported function `kern_main`, if it has any.
     `functions`: all others with a body (tests' stand in `tests`); `files`: file names by module.
+    `lanes`: the functions that lanes run, `gpu` ones and what they call: they are compiled apart,
+    and a plain one that harts call too stands in `functions` as well.
     """
 
     files: dict[str, str]
@@ -105,6 +116,7 @@ class Program:
     externs: tuple[Function, ...]
     tests: tuple[Test, ...]
     entry: Function | None
+    lanes: tuple[Function, ...] = ()
 
 
 # ── Objects in memory ────────────────────────────────────────────────────────────────────────
@@ -246,6 +258,13 @@ class StructValue(Expr):
 @dataclass(frozen=True)
 class FunctionAddress(Expr):
     """The address of a function; a value of type Fn (or Ptr(None))."""
+
+    function: Function
+
+
+@dataclass(frozen=True)
+class KernelObject(Expr):
+    """The address of the kernel object of a `gpu` function: what a dispatch names; a Ptr(None)."""
 
     function: Function
 
@@ -505,7 +524,11 @@ class Intrinsic(Expr):
     fence fence_io fence_i wfi sfence_vma ebreak pause unreachable; ecall (fn, a0, a1);
     mmio_read8.. mmio_write64 (address INT/U64/Ptr, value): volatile;
     volatile_load(ptr[T]) volatile_store(ptr[T], value); rdtime rdcycle rdinstret;
-    min max (Int by signedness, Float), abs (Int wraps, Float); sqrt floor ceil (Float).
+    min max (Int by signedness, Float), abs (Int wraps, Float); sqrt floor ceil fma (Float);
+    float_bits and bits_float (between a Float and the unsigned Int of its size).
+    atomic_add atomic_min … (ptr[T], T): the old value, of an Int of 32 or 64 bits.
+    In lanes only: id (INT; immediates = (CSR name,)); barrier; vote_all vote_any (BOOL -> BOOL),
+    ballot (BOOL -> U32); shuffle_up … (a scalar, INT).
     """
 
     name: str

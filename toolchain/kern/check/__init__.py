@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 from toolchain.kern import syntax, typed
 from toolchain.kern.check import calls as calls  # imported for the kinds of node they check
+from toolchain.kern.check import lanes
+from toolchain.kern.check import launch as launch
 from toolchain.kern.check import loops as loops
 from toolchain.kern.check import operators as operators
 from toolchain.kern.check.declare import (
@@ -85,15 +87,18 @@ def _check(world: World, modules: Sequence[syntax.Module], root: str, tests: boo
         made = check_entry(world, module, module.name == root)
         entry = made or entry
     functions = check_pending(world)
+    roots = [*([entry] if entry else ()), *(test.function for test in tested)]
+    harts, gpu = lanes.mark(world, functions, roots)
     return typed.Program(
         files={module.name: module.file for module in modules},
         structs=tuple(world.structs),
         enums=tuple(world.enums),
         globals=tuple(world.globals),
-        functions=tuple(functions),
+        functions=tuple(harts),
         externs=tuple(world.externs),
         tests=tested if tests else (),
         entry=entry,
+        lanes=gpu,
     )
 
 

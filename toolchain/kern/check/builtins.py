@@ -21,12 +21,15 @@ from toolchain.kern.check.typenames import named_type, resolve_type
 from toolchain.kern.types import (
     ANY_INT,
     BOOL,
+    F32,
     F64,
     INT,
     NEVER,
     POISON,
     STR,
     U8,
+    U32,
+    U64,
     VOID,
     AnyFloat,
     AnyInt,
@@ -159,6 +162,41 @@ def _rounding(name: str) -> None:
 
 for _name in ("sqrt", "floor", "ceil"):
     _rounding(_name)
+
+
+@builtin("fma", 3)
+def fma(context: Context, node: syntax.Call, expected: Type | None) -> typed.Expr:
+    """`fma(a, b, c)`: a * b + c, rounded once."""
+    values = [context.expression(a, expected) for a in node.arguments]
+    own = [v.type for v in values if isinstance(v.type, Float)]
+    wanted = own[0] if own else (expected if isinstance(expected, Float) else F64)
+    values = [convert(context, v, wanted, "an argument of 'fma'") for v in values]
+    if any(v.type == POISON for v in values):
+        return typed.Zero(POISON, node.place)
+    return typed.Intrinsic(wanted, node.place, "fma", (), tuple(values))
+
+
+@builtin("float_bits", 1)
+def float_bits(context: Context, node: syntax.Call, expected: Type | None) -> typed.Expr:
+    """The bits of a float, as an unsigned integer of its size."""
+    value = default_type(context, context.expression(node.arguments[0]))
+    if not isinstance(value.type, Float):
+        return _numeric(context, node, "float_bits", value, Float)
+    result = U32 if value.type == F32 else U64
+    return typed.Intrinsic(result, node.place, "float_bits", (), (value,))
+
+
+@builtin("bits_float", 1)
+def bits_float(context: Context, node: syntax.Call, expected: Type | None) -> typed.Expr:
+    """The f32 with the bits of a u32, or the float with those of a u64."""
+    value = default_type(context, context.expression(node.arguments[0]))
+    if value.type not in (U32, U64):
+        if value.type == POISON:
+            return value
+        message = f"'bits_float' takes the bits in a u32 or a u64, not {value.type}"
+        return context.wrong(node.place, message)
+    result = F32 if value.type == U32 else F64
+    return typed.Intrinsic(result, node.place, "bits_float", (), (value,))
 
 
 @builtin("select", 3)

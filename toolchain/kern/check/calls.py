@@ -225,6 +225,10 @@ def call_function(
     context: Context, symbol: FunctionSymbol, node: syntax.Call, first: typed.Expr | None
 ) -> typed.Expr:
     """A call of a declared function; `first` is the object of a method call."""
+    if symbol.node.gpu:
+        _check_arguments(context, node)
+        message = f"'{symbol.name}' is a gpu function, so lanes run it"
+        return context.wrong(node.place, message, f"launch {symbol.name}(...) over its extents")
     if node.keywords:
         context.wrong(node.keywords[0].place, "arguments are given by position, not by name")
     if first is not None and not symbol.parameters:
@@ -256,8 +260,25 @@ def call_function(
     if poisoned and symbol.generic:
         return typed.Zero(symbol.result or VOID, node.place)
     function = instantiate(context.world, symbol, tuple(generics))
+    context.world.note_call(context.function, function, node.place)
     made = typed.Call(function.result, node.place, function, tuple(arguments))
     return typed_result(context, symbol, made, types)
+
+
+def argument_values(
+    context: Context, symbol: FunctionSymbol, node: syntax.Call
+) -> list[typed.Expr] | None:
+    """The arguments of a gpu function; None after reporting that their number is wrong."""
+    declared = symbol.parameters
+    if len(node.arguments) != len(declared) or node.keywords:
+        _check_arguments(context, node)
+        context.wrong(node.place, _wrong_count(symbol, declared, node))
+        return None
+    names = [p.name for p in symbol.node.parameters]
+    return [
+        _argument(context, symbol, name, type_, argument, [], [])
+        for name, type_, argument in zip(names, declared, node.arguments, strict=True)
+    ]
 
 
 def _wrong_count(

@@ -309,6 +309,10 @@ def declare_function(world: World, symbol: FunctionSymbol) -> None:
         world.report(node.place, "the first parameter of a method is 'self'", hint)
     symbol.parameters = tuple(types)
     symbol.result = resolve_type(context, node.result) if node.result else VOID
+    if node.gpu:
+        from toolchain.kern.check.lanes import check_kernel
+
+        check_kernel(world, node, types)
     if node.exported and symbol.generic:
         world.report(node.place, "a function with an 'array' parameter cannot be exported")
     if not symbol.generic:
@@ -357,10 +361,20 @@ def instantiate(world: World, symbol: FunctionSymbol, generics: tuple[Type, ...]
         symbol.name, symbol.module, _linker_name(symbol, generics), tuple(parameters),
         symbol.result or VOID, symbol.node.place, symbol.node.exported,
     )  # fmt: skip
+    if symbol.node.gpu:
+        function.kernarg = _kernarg(symbol, parameters)
     symbol.instances[generics] = function
     if symbol.node.body is not None:
         world.pending.append((symbol, function))
     return function
+
+
+def _kernarg(symbol: FunctionSymbol, parameters: Sequence[typed.Local]) -> Struct:
+    """The struct in which a launch lays out the arguments of a gpu function."""
+    place = symbol.place
+    struct = Struct(f"{symbol.name}.kernarg", symbol.module, place.file, place.line)
+    struct.fill([Field(p.name, p.type, p.place.line) for p in parameters])
+    return struct
 
 
 def _linker_name(symbol: FunctionSymbol, generics: tuple[Type, ...]) -> str:

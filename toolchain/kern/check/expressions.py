@@ -125,7 +125,10 @@ def _function_value(context: Context, symbol: FunctionSymbol, place: Place) -> t
         why = "its 'array' parameter" if symbol.generic else "its 'str...' parameter"
         message = f"'{symbol.name}' has no address because of {why}"
         return context.wrong(place, message, "call it, or wrap it in another function")
+    if symbol.node.gpu:
+        return context.wrong(place, f"the gpu function '{symbol.name}' has no address", "launch it")
     function = instantiate(context.world, symbol, ())
+    context.world.note_call(context.function, function, place)
     return typed.FunctionAddress(function.type, place, function)
 
 

@@ -97,6 +97,8 @@ def _first_assignment(context: Context, name: syntax.Name, node: syntax.Node) ->
 @checks_statement(syntax.Declare)
 def declare(context: Context, node: syntax.Declare) -> list[typed.Stmt]:
     """`name: T = value`; without a value it is zero."""
+    if node.local:
+        return _declare_local(context, node)
     type_ = resolve_type(context, node.type, node.name)
     if isinstance(type_, Struct):
         fill_struct(context.world, type_)
@@ -112,6 +114,20 @@ def declare(context: Context, node: syntax.Declare) -> list[typed.Stmt]:
     local = context.local(node.name, type_, node.place)
     context.bind(node.name, typed.LocalVar(type_, node.place, local))
     return [typed.Let(node.place, local, value)]
+
+
+def _declare_local(context: Context, node: syntax.Declare) -> list[typed.Stmt]:
+    """`local name: T`: an object that the lanes of a workgroup share."""
+    from toolchain.kern.check.lanes import refuse_group_memory
+
+    type_ = resolve_type(context, node.type, node.name)
+    why = refuse_group_memory(context, node)
+    if why:
+        context.wrong(node.place, why)
+    local = context.local(node.name, type_, node.place)
+    local.group = True
+    context.bind(node.name, typed.LocalVar(type_, node.place, local))
+    return []
 
 
 def _target(context: Context, node: syntax.Node) -> typed.Lvalue | None:
@@ -204,7 +220,7 @@ def evaluate(context: Context, node: syntax.Evaluate) -> list[typed.Stmt]:
             "write 'try' before it, or 'else e { ... }' after it",
         )
         return []
-    if not isinstance(node.value, syntax.Call | syntax.Try):
+    if not isinstance(node.value, syntax.Call | syntax.Try | syntax.Launch):
         context.wrong(
             node.place, "this value is not used", "a statement is a call or an assignment"
         )

@@ -105,10 +105,21 @@ class World:
     read_only: set[typed.Global] = field(default_factory=set)
     pending: list[tuple[FunctionSymbol, typed.Function]] = field(default_factory=list)
     externs: list[typed.Function] = field(default_factory=list)
+    calls: dict[typed.Function, dict[typed.Function, Place]] = field(default_factory=dict)
+    """What each function calls, and where first."""
+    lane_uses: dict[typed.Function, tuple[str, Place]] = field(default_factory=dict)
+    """The functions that do what only lanes can: the builtin and where."""
 
     def report(self, place: Place, message: str, hint: str = "") -> None:
         """Notes a mistake."""
         self.diagnostics.append(Diagnostic(place, message, hint))
+
+    def note_call(
+        self, caller: typed.Function | None, callee: typed.Function, place: Place
+    ) -> None:
+        """Notes a call, or the use of a function's address."""
+        if caller is not None:
+            self.calls.setdefault(caller, {}).setdefault(callee, place)
 
     def everywhere(self, name: str) -> Iterator[Symbol]:
         """The symbols of this name in all modules."""

@@ -61,6 +61,7 @@ def call_library(
     symbol = library_function(context, name)
     assert symbol is not None, name
     function = instantiate(context.world, symbol, ())
+    context.world.note_call(context.function, function, place)
     return typed.Call(function.result, place, function, tuple(arguments))
 
 

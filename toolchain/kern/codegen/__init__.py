@@ -2,7 +2,7 @@
 
 Read `layout` (how types are represented), `ir` (how instructions are written), `function` (what
 every emitter works with), then the emitters by subject: `objects`, `arithmetic`, `control`,
-`containers`, `text`, `intrinsics`. Importing them registers them.
+`containers`, `text`, `intrinsics`. Importing them registers them. `lanes` writes what a GPU runs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from toolchain.kern.codegen import (  # noqa: F401  (registers the emitters)
     containers,
     control,
     intrinsics,
+    lanes,
     objects,
     text,
 )
@@ -25,3 +26,10 @@ check_complete()
 def generate(program: typed.Program, *, optimised: bool = True, tests: bool = False) -> str:
     """The LLVM module of a program, with its tests in place of its entry when `tests` is set."""
     return ModuleEmitter(program, optimised=optimised, tests=tests).emit()
+
+
+def generate_lanes(program: typed.Program, *, optimised: bool = True) -> str:
+    """The LLVM module of a program's gpu functions; empty when it has none."""
+    if not program.lanes:
+        return ""
+    return lanes.LaneModule(program, optimised=optimised).emit()

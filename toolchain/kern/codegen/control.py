@@ -200,7 +200,7 @@ def _seq_into(f: FunctionEmitter, node: typed.Seq, to: Value) -> None:
 
 @emits(typed.Panic)
 def _panic(f: FunctionEmitter, node: typed.Panic) -> Value:
-    f.panic_with("panic_text", f.value(node.text))
+    f.panic_saying(node.text)
     return VOID
 
 

@@ -224,6 +224,10 @@ class FunctionEmitter(Body):
         """Calls a panic of the runtime, which formats its arguments; does not return."""
         self._never(routine, self.module.string(self._where().encode()), *arguments)
 
+    def panic_saying(self, text: typed.Expr) -> None:
+        """Calls the panic routine with a text of the program's; does not return."""
+        self.panic_with("panic_text", self.value(text))
+
     def _where(self) -> str:
         return f"{self._place.file}:{self._place.line}"
 

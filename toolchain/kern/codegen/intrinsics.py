@@ -73,6 +73,23 @@ def _extreme(name: str) -> _Lowering:
     return lower
 
 
+def _float_bits(f: FunctionEmitter, node: typed.Intrinsic, arguments: list[Value]) -> Value:
+    return f.convert("bitcast", arguments[0], layout.value_type(node.type))
+
+
+def _atomic(operation: str, unsigned: str = "") -> _Lowering:
+    """An atomic read-modify-write that gives the old value; it orders no other access."""
+
+    def lower(f: FunctionEmitter, node: typed.Intrinsic, arguments: list[Value]) -> Value:
+        assert isinstance(node.type, types.Int)
+        name = operation if node.type.signed or not unsigned else unsigned
+        pointer, value = arguments
+        align = types.align_of(node.type)
+        return f.let(value.type, f"atomicrmw {name} {pointer}, {value} monotonic, align {align}")
+
+    return lower
+
+
 def _absolute(f: FunctionEmitter, node: typed.Intrinsic, arguments: list[Value]) -> Value:
     if isinstance(node.type, types.Float):
         return _llvm("fabs")(f, node, arguments)
@@ -144,9 +161,16 @@ LOWERINGS: dict[str, _Lowering] = {
     "sqrt": _llvm("sqrt"),
     "floor": _llvm("floor"),
     "ceil": _llvm("ceil"),
+    "fma": _llvm("fma"),
+    "float_bits": _float_bits,
+    "bits_float": _float_bits,
     "volatile_load": _volatile_load,
     "volatile_store": _volatile_store,
     **{f"mmio_read{bits}": _mmio_read(bits) for bits in (8, 16, 32, 64)},
     **{f"mmio_write{bits}": _mmio_write(bits) for bits in (8, 16, 32, 64)},
+    **{f"atomic_{name}": _atomic(name) for name in ("add", "and", "or", "xor")},
+    "atomic_min": _atomic("min", "umin"),
+    "atomic_max": _atomic("max", "umax"),
+    "atomic_swap": _atomic("xchg"),
 }
-"""How each intrinsic is written, by name."""
+"""How each intrinsic is written, by name; `lanes` adds those of lanes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from toolchain.kern import typed, types
 from toolchain.kern.codegen import constants, layout
 from toolchain.kern.codegen.function import FunctionEmitter
@@ -17,12 +19,23 @@ _ATTRIBUTES = (
     ' "no-builtin-strlen" "no-builtin-wcslen"'  # idioms whose routines the runtime does not have
 )
 
+KERNEL_OBJECT = 64
+"""The bytes of a kernel object (docs/gpu.md)."""
+
+
+def kernel_symbol(function: typed.Function) -> str:
+    """The linker's name of a gpu function's kernel object."""
+    return f"{function.symbol}.kernel"
+
+
 _NO_BUILTINS = {"memcpy", "memmove", "memset", "memcmp"}
 """Routines whose loops must not be recognised as calls of themselves."""
 
 
 class ModuleEmitter:
-    """The LLVM module of one program."""
+    """The LLVM module of what a program's harts run."""
+
+    emitter: ClassVar[type[FunctionEmitter]] = FunctionEmitter
 
     def __init__(self, program: typed.Program, *, optimised: bool, tests: bool) -> None:
         self._program = program
@@ -32,6 +45,7 @@ class ModuleEmitter:
         self._strings: dict[bytes, str] = {}
         self._instructions: dict[str, int] = {}
         self._enum_names: dict[types.Enum, str] = {}
+        self._kernels: dict[str, None] = {}
         self._functions = list(program.functions)
         if program.entry is not None and not tests:
             self._functions.append(program.entry)
@@ -47,18 +61,14 @@ class ModuleEmitter:
     def emit(self) -> str:
         """The module's text."""
         defined = {self.symbol(f) for f in self._functions}
-        bodies = [line for f in self._functions for line in FunctionEmitter(self, f).emit()]
+        bodies = [line for f in self._functions for line in self.emitter(self, f).emit()]
         for extern in self._program.externs:
             if self.symbol(extern) not in defined:
                 attributes = self.attributes(extern)
                 self._head.append(f"declare {self.prototype(extern, names=False)}{attributes}")
                 defined.add(self.symbol(extern))
-        for text, arguments in self._instructions.items():
-            parameters = ", ".join(["i64"] * arguments)
-            self._head.append(f"declare i64 {symbol(f'__insn {text}')}({parameters}) nounwind")
-        for variable in self._program.globals:
-            self._global(variable)
-        self._test_table()
+        self._declare_instructions()
+        self._data()
         return "\n".join(
             [
                 f'target triple = "{TRIPLE}"',
@@ -70,6 +80,18 @@ class ModuleEmitter:
                 "",
             ]
         )
+
+    def _declare_instructions(self) -> None:
+        for text, arguments in self._instructions.items():
+            parameters = ", ".join(["i64"] * arguments)
+            self._head.append(f"declare i64 {symbol(f'__insn {text}')}({parameters}) nounwind")
+
+    def _data(self) -> None:
+        for variable in self._program.globals:
+            self._global(variable)
+        for kernel in self._kernels:
+            self._head.append(f"{kernel} = external constant [{KERNEL_OBJECT} x i8], align 64")
+        self._test_table()
 
     # ── Functions ────────────────────────────────────────────────────────────────────────────
 
@@ -115,6 +137,12 @@ class ModuleEmitter:
         assert known == arguments, text
         return symbol(f"__insn {text}")
 
+    def kernel_object(self, function: typed.Function) -> str:
+        """The name of a gpu function's kernel object."""
+        name = symbol(kernel_symbol(function))
+        self._kernels[name] = None
+        return name
+
     def enum_name(self, enum: types.Enum) -> str:
         """The function that gives the name of an enum's value, an empty text for none."""
         if enum not in self._enum_names:
@@ -149,6 +177,10 @@ class ModuleEmitter:
         name = f"@.data.{len(self._head)}"
         self._head.append(f"{name} = private global {value}, align {align}")
         return name
+
+    def variable(self, variable: typed.Global) -> str:
+        """The name of a global variable."""
+        return symbol(variable.symbol)
 
     def _global(self, variable: typed.Global) -> None:
         type_ = variable.type

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolchain.kern import typed, types
 from toolchain.kern.codegen import layout
 from toolchain.kern.codegen.function import FunctionEmitter
-from toolchain.kern.codegen.ir import NULL, STR_TYPE, Value, int_const, symbol
+from toolchain.kern.codegen.ir import NULL, STR_TYPE, Value, int_const
 from toolchain.kern.codegen.registry import emits, emits_into
 
 
@@ -16,7 +16,7 @@ def _local(f: FunctionEmitter, node: typed.LocalVar) -> Value:
 
 @emits(typed.GlobalVar)
 def _global(f: FunctionEmitter, node: typed.GlobalVar) -> Value:
-    return Value("ptr", symbol(node.symbol.symbol))
+    return Value("ptr", f.module.variable(node.symbol))
 
 
 @emits(typed.Deref)
@@ -83,6 +83,11 @@ def _load(f: FunctionEmitter, node: typed.Load) -> Value:
 @emits_into(typed.Load)
 def _load_into(f: FunctionEmitter, node: typed.Load, to: Value) -> None:
     f.copy(to, f.locate(node.lvalue), node.type)
+
+
+@emits(typed.KernelObject)
+def _kernel_object(f: FunctionEmitter, node: typed.KernelObject) -> Value:
+    return Value("ptr", f.module.kernel_object(node.function))
 
 
 @emits(typed.AddressOf)

@@ -1,0 +1,110 @@
+"""Gpu functions run over NumPy arrays on an engine of lanes, without a machine around it.
+
+    bench = KernelBench("blas")
+    y = bench.run("saxpy", (1000,), (256,), 1000, 2.5, x, y)[1]
+
+Arrays are arguments where a kernel takes a `ptr` (`Sliced(array)` where it takes a slice); what
+they hold afterwards comes back, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.devices.gpu.dispatch import Dispatch, Engine, KernelObject, Outcome
+from emu.devices.gpu.simt import ReferenceEngine
+from emu.memory import Memory
+from toolchain.kern.compile import read_source
+from toolchain.kern.diagnostics import Source
+from toolchain.kern.kernels import KernelImage, build
+
+_LIBRARY = Path(__file__).resolve().parents[3] / "kernel_src" / "gpu"
+_ROOM = 1 << 24
+_LIMIT = 1 << 24
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """An array for a parameter that is a slice."""
+
+    array: Array
+
+
+@cache
+def library_image() -> KernelImage:
+    """The kernel library, compiled once."""
+    return build([read_source(path) for path in sorted(_LIBRARY.glob("*.kern"))])
+
+
+class KernelBench:
+    """A module's kernels in memory; of the library, or of a text."""
+
+    def __init__(self, module: str, text: str = "", engine: Engine | None = None) -> None:
+        self._module = module
+        self._image = build([Source(f"{module}.kern", module, text)]) if text else library_image()
+        self._memory = Memory(self._image.base, _ROOM)
+        self._memory.view(self._image.base, len(self._image.data))[:] = self._image.data
+        self.engine = engine or ReferenceEngine(units=4)
+        self.outcome = None
+
+    def run(
+        self,
+        name: str,
+        grid: Sequence[int],
+        group: Sequence[int],
+        *arguments: Array | Sliced | float,
+    ) -> list[Array]:
+        """Dispatches a kernel; the arrays as it leaves them. A fault fails the test."""
+        outcome, arrays = self.attempt(name, grid, group, *arguments)
+        assert outcome.fault is None, outcome.fault
+        return arrays
+
+    def attempt(
+        self,
+        name: str,
+        grid: Sequence[int],
+        group: Sequence[int],
+        *arguments: Array | Sliced | float,
+    ) -> tuple[Outcome, list[Array]]:
+        """The same, with the outcome."""
+        image, symbol = self._image, f"{self._module}.{name}"
+        end = image.base + len(image.data)
+        numbers: list[float] = []
+        places: list[tuple[int, Array]] = []
+        for argument in arguments:
+            if not isinstance(argument, Sliced | np.ndarray):
+                numbers.append(argument)
+                continue
+            array = argument.array if isinstance(argument, Sliced) else argument
+            end += -end % 64
+            numbers.append(end)
+            if isinstance(argument, Sliced):
+                numbers.append(len(array))
+            places.append((end, array))
+            self._memory.view(end, array.nbytes)[:] = array.tobytes()
+            end += array.nbytes
+        kernarg = end + -end % 64
+        block = image.pack(symbol, *numbers)
+        self._memory.view(kernarg, len(block))[:] = block
+        kernel = KernelObject.parse(image.object(symbol), image.objects[symbol])
+        dispatch = Dispatch(kernel, kernarg, _extent(grid), _extent(group))
+        regions = [(self._memory.base, self._memory.size, self._memory.host_address)]
+        outcome = self.engine.run(dispatch, regions, _LIMIT)
+        return outcome, [
+            np.frombuffer(bytes(self._memory.view(at, a.nbytes)), a.dtype).reshape(a.shape)
+            for at, a in places
+        ]
+
+
+def _extent(given: Sequence[int]) -> tuple[int, int, int]:
+    x, y, z = [*given, 1, 1][:3]
+    return x, y, z
