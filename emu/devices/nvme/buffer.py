@@ -50,6 +50,7 @@ class ControllerMemory:
         fits = self.memory is not None and start + self.memory.size <= 1 << 64
         self.start = start if control.cmse and fits else None
         status.cbai = int(control.cmse and not fits)
+        self._nvme.open_window()
 
     def holds(self, address: int, n: int) -> bool:
         """Whether these bytes lie in the buffer by the addresses that the guest has chosen."""

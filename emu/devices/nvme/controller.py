@@ -19,7 +19,14 @@ from emu.devices.nvme import prp
 from emu.devices.nvme import registers as r
 from emu.devices.nvme.admin import ABORT, ASYNCHRONOUS_EVENT_REQUEST, Admin
 from emu.devices.nvme.buffer import ControllerMemory
-from emu.devices.nvme.command import BROADCAST, ENTRY, FUSED_FIRST, FUSED_SECOND, Command
+from emu.devices.nvme.command import (
+    BROADCAST,
+    ENTRY,
+    FUSED_FIRST,
+    FUSED_SECOND,
+    Command,
+    as_command,
+)
 from emu.devices.nvme.events import (
     ERROR,
     INVALID_DOORBELL,
@@ -88,6 +95,8 @@ class Nvme(PciFunction, prefix="NVME"):
         self.last_nsid = max(self.namespaces)
         self.serial = f"AIOS-{name.upper()}"
         self.timing = Timing(board)
+        self._ram = system.bus.memory.bytes
+        self._window = 0, 0
         self.buffer = ControllerMemory(self, board.cmb)
         self.page = 4096
         """The memory page size that the guest has chosen, in bytes."""
@@ -243,8 +252,8 @@ class Nvme(PciFunction, prefix="NVME"):
             if entries is None:
                 self._fail()
                 return
-            for fields in ENTRY.iter_unpack(entries):
-                self._start(queue, Command._make(fields), now)
+            for command in map(as_command, ENTRY.iter_unpack(entries)):
+                self._start(queue, command, now)
         if self._busy_since is None:
             self._busy_since = now
         self._arm()
@@ -313,10 +322,10 @@ class Nvme(PciFunction, prefix="NVME"):
         now = self.now_ps
         if self._wake_ps is not None and self._wake_ps <= now:
             self._wake_ps = None
-        until, queues = now + self.timing.burst_ps, self.submission_queues
-        take = self._pipeline.take
-        while self._running() and (item := take(until)) is not None:
-            _, _, key, command, extra = item
+        if not self._running():
+            return
+        queues = self.submission_queues
+        for _, _, key, command, extra in self._pipeline.take(now + self.timing.burst_ps):
             queue = queues[key >> 16 & 0xFFFF]
             if extra is None:
                 self._execute(queue, command)
@@ -334,22 +343,28 @@ class Nvme(PciFunction, prefix="NVME"):
 
     def _execute(self, queue: SubmissionQueue, command: Command) -> Status:
         """Execute a command and answer it; returns how it ended."""
-        status, result, lba = Status.SUCCESS, 0, None
+        if not queue.qid:
+            handlers = self.admin.handlers
+            self._aborts -= command.opcode == ABORT
+        else:
+            handlers = {} if self._admin_only else self.io.handlers
+        handler = handlers.get(command.opcode)
         try:
-            if queue.qid:
-                handler = None if self._admin_only else self.io.handlers.get(command.opcode)
-            else:
-                handler = self.admin.handlers.get(command.opcode)
-                self._aborts -= command.opcode == ABORT
             if handler is None:
                 raise CommandError(Status.INVALID_OPCODE)
             if command.flags:
                 raise CommandError(Status.INVALID_FIELD)
             result = handler(command)
         except CommandError as error:
-            status, result, lba = error.status, error.result, error.lba
-        self._answer(queue, command, status, result, lba)
-        return status
+            self._answer(queue, command, error.status, error.result, error.lba)
+            return error.status
+        # As `_answer` does it, for the most frequent case of all.
+        queue.outstanding -= 1
+        target = self.completion_queues[queue.cqid]
+        if not target.waiting:
+            self._answered.append(target)
+        target.waiting.append((result, queue.head, queue.qid, command.cid, 0))
+        return Status.SUCCESS
 
     def _execute_pair(self, queue: SubmissionQueue, first: Command, second: Command) -> None:
         """Compare and Write, as one: nothing comes between them."""
@@ -521,8 +536,22 @@ class Nvme(PciFunction, prefix="NVME"):
 
     # --- memory ---------------------------------------------------------------------------------
 
+    def _config_changed(self) -> None:
+        super()._config_changed()
+        self.open_window()
+
+    def open_window(self) -> None:
+        """Find out anew whether RAM may be reached without asking `dma` each time: the guest has
+        made the function bus master, and no address in commands means the buffer."""
+        ram = self.system.bus.memory
+        may = self.config.command.master and self.buffer.start is None
+        self._window = (ram.base, ram.end) if may else (0, 0)
+
     def view(self, address: int, n: int) -> memoryview | None:
         """The `n` bytes at an address in a command or a register, or None."""
+        first, end = self._window
+        if first <= address and address + n <= end:
+            return self._ram[address - first : address - first + n]
         if self.buffer.start is not None and self.buffer.holds(address, n):
             return self.buffer.view(address, n)
         return self.dma.view(address, n)

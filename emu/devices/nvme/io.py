@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emu.devices.nvme.command import BROADCAST, Command
 from emu.devices.nvme.namespace import Namespace
+from emu.devices.nvme.prp import regions
 from emu.devices.nvme.status import CommandError, Status
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ COPY_BLOCKS_OF_RANGE = 0xFFFF
 COPY_BLOCKS = 0x1_0000
 """Limits of Copy: source ranges, blocks of one, blocks of all."""
 
+_TRANSFERS = frozenset({READ, WRITE, COMPARE, VERIFY})  # what passes the data path
 _FORCE_UNIT_ACCESS = 1 << 30  # of dword 12
 _DEALLOCATE = 1 << 2  # attribute of Dataset Management, dword 11
 _RANGE = struct.Struct("<IIQ")  # attributes, blocks, first block
@@ -57,18 +59,12 @@ class Io:
         """When a command that was fetched now is done."""
         timing, opcode = self._nvme.timing, command.opcode
         namespace = self._namespaces.get(command.nsid)
-        if namespace is None:
+        if namespace is None or opcode not in _TRANSFERS:
             return timing.write.done(now, 0)
-        n = command.blocks << namespace.shift
-        if opcode == READ:
-            done = timing.read.done(now, min(n, MAX_BYTES))
-        elif opcode == WRITE:
-            done = timing.write.done(now, min(n, MAX_BYTES))
-        elif opcode in (COMPARE, VERIFY):
-            done = timing.read.done(now, n)
-        else:
-            return timing.write.done(now, 0)
-        return done + namespace.delay_ps(command.lba, command.blocks)
+        n = (command.cdw12 & 0xFFFF) + 1 << namespace.shift
+        path = timing.write if opcode == WRITE else timing.read
+        done = path.done(now, n)
+        return done + namespace.delay_ps(command.lba, command.blocks) if namespace.faulty else done
 
     def _place(self, command: Command) -> tuple[Namespace, int, int]:
         """The namespace, first block and number of blocks of a command that transfers them."""
@@ -91,8 +87,9 @@ class Io:
 
     def _read(self, command: Command) -> int:
         namespace, lba, blocks = self._place(command)
-        n = blocks << namespace.shift
-        namespace.read(lba, self._nvme.data(command, n), blocks)
+        n, nvme = blocks << namespace.shift, self._nvme
+        views = regions(nvme.view, command.prp1, command.prp2, n, nvme.page)
+        namespace.read(lba, views, blocks)
         counters = namespace.counters
         counters.reads += 1
         counters.bytes_read += n

@@ -48,7 +48,8 @@ class Namespace:
         self.blocks = backing.size // backing.block
         self.cache = WriteCache(backing, cache_bytes)
         self.faults = faults or FaultPlan()
-        self._faulty = bool(self.faults.rules)
+        self.faulty = bool(self.faults.rules)
+        """Whether the fault plan has to be asked at all."""
         self.counters = Counters()
 
     def check(self, lba: int, blocks: int) -> None:
@@ -63,7 +64,7 @@ class Namespace:
 
     def read(self, lba: int, views: Sequence[memoryview | bytearray], blocks: int) -> None:
         """Fill `views`, which have room for `blocks` blocks; raises CommandError."""
-        if self._faulty:
+        if self.faulty:
             self.verify(lba, blocks)
         try:
             self.backing.read(lba << self.shift, views)
@@ -100,12 +101,12 @@ class Namespace:
 
     def delay_ps(self, lba: int, blocks: int) -> int:
         """By how much the fault plan makes a command late."""
-        return self.faults.delay_ps(self.nsid, lba, blocks) if self._faulty else 0
+        return self.faults.delay_ps(self.nsid, lba, blocks)
 
     def power_cut(self) -> None:
         """Lose what was not flushed; AiosError when the host file cannot be written."""
         try:
-            self.cache.power_cut(self._tear if self._faulty else None)
+            self.cache.power_cut(self._tear if self.faulty else None)
         except OSError as error:
             raise AiosError(
                 f"After the power cut, the drive file {self.backing.path} cannot be put back to "
@@ -130,7 +131,7 @@ class Namespace:
         return self.faults.torn(self.nsid, lba, blocks, ATOMIC_BLOCKS)
 
     def _may_fail_to_write(self, lba: int, blocks: int) -> None:
-        if self._faulty and self.faults.strike(WRITE_ERROR, self.nsid, lba, blocks):
+        if self.faulty and self.faults.strike(WRITE_ERROR, self.nsid, lba, blocks):
             raise self._media_error(Status.WRITE_FAULT, lba)
 
     def _media_error(self, status: Status, lba: int) -> CommandError:

@@ -8,6 +8,7 @@ in one place only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -49,15 +50,15 @@ class Pipeline:
         self.live[key] = self.sequence
         heappush(self.heap, (due, self.sequence, key, command, answer))
 
-    def take(self, until: int) -> Item | None:
-        """The next item that is due by `until`."""
+    def take(self, until: int) -> Iterator[Item]:
+        """The items that are due by `until`, in order; those taken back meanwhile are left out."""
         heap, live = self.heap, self.live
         while heap and heap[0][0] <= until:
             item = heappop(heap)
-            if live.get(item[2]) == item[1]:
-                del live[item[2]]
-                return item
-        return None
+            key = item[2]
+            if live.get(key) == item[1]:
+                del live[key]
+                yield item
 
     def next_due(self) -> int | None:
         """When the next item is due."""

@@ -27,7 +27,10 @@ def regions(view: View, prp1: int, prp2: int, length: int, page: int) -> list[me
         raise CommandError(Status.INVALID_PRP_OFFSET)
     first = page - (prp1 & page - 1)
     if length <= first:
-        return [_memory(view, prp1, length)]
+        found = view(prp1, length)
+        if found is None:
+            raise CommandError(Status.DATA_TRANSFER_ERROR)
+        return [found]
     rest = length - first
     if rest <= page:
         if prp2 & page - 1:
