@@ -36,6 +36,7 @@ WORKGROUP_MAX = 1024
 """Work-items of a workgroup."""
 GROUP_BYTES_MAX, PRIVATE_BYTES_MAX = 1 << 18, 1 << 16
 CODE_BYTES_MAX = 1 << 24
+WATCHED_WORK = 1 << 20
 STACK_ALIGNMENT = 16
 """Private memory is a multiple of this, and so is the stack pointer at the start."""
 
@@ -229,6 +230,13 @@ class Counts:
     barriers: int = 0
     """Barrier instructions, once for every warp."""
 
+    @property
+    def watched(self) -> int:
+        """What the watchdog looks at: warp instructions, and one for every `WATCHED_WORK` tensor
+        operations or bytes, which take a host about as long."""
+        work = (self.tensor_flops + self.tensor_bytes) // WATCHED_WORK
+        return self.warp_instructions + work
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -245,5 +253,5 @@ class Engine(Protocol):
         """Execute all workgroups. Never raises for what a kernel does.
 
         `memory` is all that lanes reach, sorted by address; an access lies wholly in one region.
-        After `limit` warp instructions the watchdog ends the dispatch.
+        When `Counts.watched` reaches `limit` the watchdog ends the dispatch.
         """

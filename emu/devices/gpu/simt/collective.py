@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from emu.devices.gpu.dispatch import GROUP_BASE, LANES, Counts, Dispatch, Extent, FaultCode
-from emu.devices.gpu.simt.memory import LaneFault
+from emu.devices.gpu.simt.memory import LaneFault, Memory
 from emu.devices.gpu.simt.source import is_read
+from emu.devices.gpu.simt.tensor import TensorUnit
 from emu.devices.gpu.simt.warp import STACK_MAX, Group, Split, Warp
 from emu.isa import TABLE, Instruction
 from emu.isa.csrs import LANE_CSRS
@@ -31,6 +32,7 @@ class Context:
     dispatch: Dispatch
     units: int
     counts: Counts
+    memory: Memory
     group: Group
     warp: Warp
     lanes: Sequence[int]
@@ -227,11 +229,23 @@ def _read_csr(at: Context, operands: Operands) -> list[int]:
     return [_BY_NUMBER[number](at, lane) for lane in at.lanes]
 
 
+# tensors
+
+
+def _tensor(at: Context, operands: Operands) -> list[int]:
+    """Once for all lanes that execute it, with the registers of the lowest."""
+    if at.warp.tensor is None:
+        at.warp.tensor = TensorUnit(at.memory.regions, at.counts)
+    mnemonic, *values = operands[0]
+    return [at.warp.tensor.execute(mnemonic, *values)] * len(operands)
+
+
 OPERATIONS: dict[str, Callable[[Context, Operands], list[int] | None]] = {
     "lane": lane,
     "csr_swap": _read_csr,
     "csr_set": _read_csr,
     "csr_clear": _read_csr,
+    "tensor": _tensor,
 }
 """By the name in `m.system(name, ...)`. None as the result is as good as zeros."""
 

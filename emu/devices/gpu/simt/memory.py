@@ -41,6 +41,7 @@ class Memory:
 
     def __init__(self, dispatch: Dispatch, regions: Sequence[Region], counts: Counts) -> None:
         self._counts = counts
+        self._outside = list(regions)
         self._starts = [base for base, _, _ in regions]
         self._regions = [(base, size, view_of((base, size, h))) for base, size, h in regions]
         self._sizes = dispatch.group_memory, dispatch.private_memory
@@ -51,6 +52,15 @@ class Memory:
         """Another workgroup: its memory and that of its lanes is zero."""
         self._group = memoryview(bytearray(self._sizes[0]))
         self._private = {}
+
+    @property
+    def regions(self) -> list[Region]:
+        """All that a warp's tensor instructions reach: the regions and the group's memory."""
+        size = len(self._group)
+        if not size:
+            return self._outside
+        host = ctypes.addressof(ctypes.c_char.from_buffer(self._group))
+        return [*self._outside, (GROUP_BASE, size, host)]
 
     def code(self, address: int, size: int) -> bytes | None:
         """A copy of the instructions at a bus address; None unless all are in one region."""

@@ -115,7 +115,7 @@ class _Run:
         self, dispatch: Dispatch, regions: Sequence[Region], limit: int, units: int, counts: Counts
     ) -> None:
         self._dispatch, self._units, self._counts = dispatch, units, counts
-        self._left = limit
+        self._limit = limit
         self._memory = Memory(dispatch, regions, counts)
         kernel = dispatch.kernel
         code = self._memory.code(kernel.entry, kernel.code_size)
@@ -193,10 +193,7 @@ class _Run:
                     for lane in lanes:
                         group.pc[lane] = behind
                 if entry.system:
-                    at = Context(
-                        self._dispatch, self._units, self._counts, group, warp, lanes, behind
-                    )
-                    _collect(entry, at, pc)
+                    _collect(entry, self._context(group, warp, lanes, behind), pc)
                 else:
                     entry.run(lanes, pc, *entry.operands)
             except LaneFault as fault:
@@ -205,10 +202,14 @@ class _Run:
                 self._stop(fault.code, address, pc, group, lane)
             pc = behind
 
+    def _context(self, group: Group, warp: Warp, lanes: list[int], behind: int) -> Context:
+        return Context(
+            self._dispatch, self._units, self._counts, self._memory, group, warp, lanes, behind
+        )
+
     def _count(self, lanes: int) -> None:
-        if not self._left:
+        if self._counts.watched >= self._limit:
             raise LaneFault(FaultCode.WATCHDOG, 0)
-        self._left -= 1
         self._counts.warp_instructions += 1
         self._counts.lane_instructions += lanes
 

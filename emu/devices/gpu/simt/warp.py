@@ -24,6 +24,7 @@ from emu.devices.gpu.dispatch import (
     Dispatch,
     Extent,
 )
+from emu.devices.gpu.simt.tensor import TensorUnit
 
 RETURN_ADDRESS = 0
 """A lane that jumps here has ended; `ra` is this at the start."""
@@ -62,6 +63,8 @@ class Warp:
     """The barrier at which it waits."""
     spawning: tuple[int, int] | None = None
     """The warps (one more than the last) that it will start when it is alone, and where."""
+    tensor: TensorUnit | None = None
+    """Its tensor registers, made when they are first used."""
 
     @property
     def ended(self) -> bool:
