@@ -86,14 +86,20 @@ class GpuBoard:
 
 @dataclass(frozen=True)
 class TpuBoard:
-    """TPUs, all alike."""
+    """TPUs, all alike. `host_latency_ns` is a round trip over the host link, whose bandwidth holds
+    for each direction."""
 
     count: int
     rows: int
     columns: int
-    clock_mhz: int
+    clock_mhz: Rate
     buffer: Size
+    accumulators: int
+    fifo_tiles: int
     weights: Size
+    weight_mb_s: Rate
+    host_mb_s: Rate
+    host_latency_ns: int
 
 
 @dataclass(frozen=True)

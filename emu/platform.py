@@ -116,18 +116,7 @@ class Platform:
         gpu, tpu = self._board.gpu, self._board.tpu
         fabric, engine = Fabric(gpu.link_mb_s > 0), default_engine(gpu.compute_units)
         gpus = [Gpu(f"gpu{i}", self._system, gpu, fabric, engine) for i in range(gpu.count)]
-        tpus = [
-            Tpu(
-                f"tpu{i}",
-                self._system,
-                rows=tpu.rows,
-                columns=tpu.columns,
-                clock_mhz=tpu.clock_mhz,
-                buffer_bytes=tpu.buffer,
-                weight_bytes=tpu.weights,
-            )
-            for i in range(tpu.count)
-        ]
+        tpus = [Tpu(f"tpu{i}", self._system, tpu) for i in range(tpu.count)]
         return [*gpus, *tpus]
 
     def _map(self) -> None:

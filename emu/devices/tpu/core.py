@@ -1,0 +1,140 @@
+"""What the TPU holds: the unified buffer, the accumulators, the weight FIFO and the settings.
+
+Both memories are NumPy arrays, for their rows and their host addresses. Everything that a program
+can name wrongly is checked here, once: `rows`, `sums` and `tile` raise ProgramError.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.board import TpuBoard
+from emu.devices.tpu.declare import FORMATS
+from emu.devices.tpu.errors import Code, ProgramError
+from emu.devices.tpu.isa import NUMBER_OF, SETTINGS
+from emu.devices.tpu.matrix import LANES
+from emu.errors import AiosError
+
+WIDE = ("i16", "bf16")
+"""Formats of 16 bits."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Weights on their way: `data` are rows * columns elements of the format."""
+
+    format: str
+    data: NDArray[np.uint8]
+
+    @property
+    def places(self) -> int:
+        """How many places it takes in the FIFO."""
+        return width_of(self.format)
+
+
+def width_of(form: str) -> int:
+    """Bytes of an element, and rows of the unified buffer that a vector of them takes."""
+    return 2 if form in WIDE else 1
+
+
+@dataclass
+class Core:
+    """The state that programs work on."""
+
+    board: TpuBoard
+    buffer: NDArray[np.uint8] = field(init=False)
+    accumulators: NDArray[np.int32] = field(init=False)
+    fifo: deque[Tile] = field(init=False, default_factory=deque)
+    tile: Tile | None = field(init=False, default=None)
+    """What the matrix unit multiplies with now."""
+    settings: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        board = self.board
+        if board.rows % LANES or board.columns % LANES or not board.rows or not board.columns:
+            raise AiosError(
+                f"The board's TPU has an array of {board.rows} by {board.columns}; both must be "
+                f"multiples of {LANES}."
+            )
+        self.row_bytes = max(board.rows, board.columns)
+        self.buffer = np.zeros((board.buffer // self.row_bytes, self.row_bytes), np.uint8)
+        self.accumulators = np.zeros((board.accumulators, board.columns), np.int32)
+        self.forget()
+
+    def forget(self) -> None:
+        """A reset: settings and weights on their way are gone, memories keep what they hold."""
+        self.fifo.clear()
+        self.tile = None
+        self.settings = [setting.reset for setting in SETTINGS]
+
+    def setting(self, name: str, *, signed: bool = False) -> int:
+        """A setting's value, checked to be possible."""
+        number = NUMBER_OF[name]
+        value, declared = self.settings[number], SETTINGS[number]
+        if not declared.least <= value <= declared.most:
+            raise ProgramError(Code.SETTING, value)
+        return (value + (1 << 31)) % (1 << 32) - (1 << 31) if signed else value
+
+    def set(self, number: int, value: int) -> None:
+        """Change a setting; one that cannot be is refused here already."""
+        if not SETTINGS[number].least <= value <= SETTINGS[number].most:
+            raise ProgramError(Code.SETTING, value)
+        self.settings[number] = value
+
+    def rows(self, first: int, count: int) -> int:
+        """The host address of rows of the unified buffer that exist."""
+        if first + count > len(self.buffer):
+            raise ProgramError(Code.BUFFER, first + count)
+        return address_of(self.buffer) + first * self.row_bytes
+
+    def sums(self, first: int, count: int) -> int:
+        """The host address of accumulators that exist."""
+        if first + count > len(self.accumulators):
+            raise ProgramError(Code.ACCUMULATOR, first + count)
+        return address_of(self.accumulators) + first * self.board.columns * 4
+
+    def extent(self, *extents: int) -> int:
+        """How many vectors the extents make: at least 1, at most as many as accumulators."""
+        count = 1
+        for value in extents:
+            count *= value
+        if not 0 < count <= len(self.accumulators):
+            raise ProgramError(Code.LENGTH, count)
+        return count
+
+    def vectors(self, first: int, extents: Sequence[int], steps: Sequence[int], width: int) -> int:
+        """The row behind the last one of vectors of `width` rows on a grid; it must exist."""
+        last = sum((n - 1) * step for n, step in zip(extents, steps, strict=True))
+        end = first + (last + 1) * width
+        if end > len(self.buffer):
+            raise ProgramError(Code.BUFFER, end)
+        return end
+
+    def push(self, tile: Tile, address: int) -> None:
+        """A tile enters the FIFO."""
+        if sum(waiting.places for waiting in self.fifo) + tile.places > self.board.fifo_tiles:
+            raise ProgramError(Code.FIFO_FULL, address)
+        self.fifo.append(tile)
+
+    def take(self, form: str, *, following: bool) -> Tile:
+        """The tile to multiply inputs of the format with: the next of the FIFO, or the last one."""
+        tile = self.fifo[0] if following and self.fifo else None if following else self.tile
+        if tile is None:
+            raise ProgramError(Code.NO_WEIGHTS, 0)
+        if (tile.format == "bf16") != (form == "bf16"):
+            raise ProgramError(Code.FORMAT, FORMATS.index(tile.format))
+        if following:
+            self.tile = self.fifo.popleft()
+        return tile
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Where an array lies in the host's memory."""
+    address: int = array.__array_interface__["data"][0]
+    return address
