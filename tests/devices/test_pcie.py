@@ -27,15 +27,7 @@ def make(bench) -> tuple[HostBridge, Gpu, list[Line]]:
     windows = [Window("mem32", LOW, 0x4000_0000), Window("mem64", HIGH, 16 << 30)]
     bridge = HostBridge(bench.bus, windows, lines)
     gpu = Gpu("gpu0", bench.system, load("workstation").gpu, Fabric(), default_engine(1))
-    tpu = Tpu(
-        "tpu0",
-        bench.system,
-        rows=256,
-        columns=128,
-        clock_mhz=700,
-        buffer_bytes=24 << 20,
-        weight_bytes=8 << 30,
-    )
+    tpu = Tpu("tpu0", bench.system, load("workstation").tpu)
     bridge.plug(gpu)
     bridge.plug(tpu)
     bench.bus.map(ECAM, HostBridge.ECAM_SIZE, bridge)
