@@ -3,7 +3,8 @@
 A warp is 32 lanes, each a RISC-V processor of its own; these instructions make them a warp: they
 switch lanes off and on, start warps, let warps wait for each other and lanes see each other's
 values. On the hart they are illegal. The encodings and operands are those of Vortex
-(`vx_intrinsics.h`), so code generated for it means the same here.
+(`vx_intrinsics.h`), so code generated for it means the same here. Two are not in custom-0: lanes
+have no reservations, so they have the compare and swap of RISC-V's Zacas, which harts lack.
 
 **The seam.** Every body makes one call, `m.system("lane", name, operands...)`; a condition is bit 0
 of a register, as in Vortex. What a call does is a table of the engine that executes lanes
@@ -96,3 +97,19 @@ _shuffle(4, "up", "b below")
 _shuffle(5, "down", "b above")
 _shuffle(6, "bfly", "with the number exclusive-or b")
 _shuffle(7, "idx", "b of the part of the warp that the mask makes")
+
+
+def _compare_and_swap(funct3: str, width: str, bits: int, noun: str) -> None:
+    @insn(
+        f"00101 aq rl rs2 rs1 {funct3} rd 0101111",
+        f"amocas.{width} {{rd}}, {{rs2}}, ({{rs1}})",
+        doc=f"Atomic store of rs2 to a {noun} in memory that equals rd; rd is what was there.",
+    )
+    def amocas(m: Trace, rd: Node, rs1: Node, rs2: Node) -> None:
+        values = (m.x[index].trunc(bits) for index in (rd, rs2))
+        old = m.system("lane", f"amocas.{width}", m.x[rs1], *values)
+        m.x[rd] = old.trunc(bits).sext(64)
+
+
+_compare_and_swap("010", "w", 32, "word")
+_compare_and_swap("011", "d", 64, "doubleword")

@@ -33,8 +33,11 @@ INTRINSICS = {
     "shfl.down a0, a1, a2": ".insn r 0x0b, 5, 1, a0, a1, a2",
     "shfl.bfly a0, a1, a2": ".insn r 0x0b, 6, 1, a0, a1, a2",
     "shfl.idx a0, a1, a2": ".insn r 0x0b, 7, 1, a0, a1, a2",
+    "amocas.w a0, a2, (a1)": ".insn r 0x2f, 2, 0x14, a0, a1, a2",
+    "amocas.d a0, a2, (a1)": ".insn r 0x2f, 3, 0x14, a0, a1, a2",
 }
-"""Our spelling, and the words of Vortex's intrinsics as their operands are documented."""
+"""Our spelling, and the words of Vortex's intrinsics as their operands are documented (of Zacas, as
+the specification has them)."""
 
 
 def test_every_lane_instruction_is_listed_here() -> None:

@@ -3,8 +3,8 @@
 An operation is given the operands of all lanes that execute it, in the order of the lanes, and
 gives a result for each. `OPERATIONS` is the table by name, as in `m.system(name, ...)`; what is not
 in it is illegal on lanes. `lane` has a table of its own, `LANE`, by the names of
-`emu.isa.xlane`: votes and shuffles work on the lanes at hand; the others (`WHOLE`) change which
-lanes run, so every active lane of the warp must execute them together.
+`emu.isa.xlane`: votes, shuffles and swaps work on the lanes at hand; the others (`WHOLE`) change
+which lanes run, so every active lane of the warp must execute them together.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def illegal() -> LaneFault:
     return LaneFault(FaultCode.ILLEGAL_INSTRUCTION, None)
 
 
-# votes and shuffles
+# votes, shuffles and swaps
 
 
 def _vote(decide: Callable[[Sequence[int]], bool]) -> Callable[[Context, Operands], list[int]]:
@@ -95,6 +95,22 @@ def _not_below(other: int, lowest: int, highest: int) -> bool:
 
 def _not_above(other: int, lowest: int, highest: int) -> bool:
     return other <= highest
+
+
+def _compare_and_swap(bits: int) -> Callable[[Context, Operands], list[int]]:
+    """Lane by lane, as all atomic operations."""
+
+    def swap(at: Context, operands: Operands) -> list[int]:
+        memory, results = at.memory.functions, []
+        for lane, (address, expected, new) in zip(at.lanes, operands, strict=True):
+            if address % (bits // 8):
+                raise LaneFault(FaultCode.MISALIGNED_ATOMIC, address, lane)
+            old: int = memory[f"load_amo{bits}"](lane, address)
+            memory[f"store{bits}"](lane, address, new if old == expected else old)
+            results.append(old)
+        return results
+
+    return swap
 
 
 # the whole warp
@@ -167,6 +183,8 @@ LANE: dict[str, Callable[[Context, Operands], list[int] | None]] = {
     "shfl.down": _shuffle(lambda own, b, lowest, mask: own + b, _not_above),
     "shfl.bfly": _shuffle(lambda own, b, lowest, mask: own ^ b, _not_above),
     "shfl.idx": _shuffle(lambda own, b, lowest, mask: lowest | (b & ~mask), _not_above),
+    "amocas.w": _compare_and_swap(32),
+    "amocas.d": _compare_and_swap(64),
 }
 
 _NAMES = {

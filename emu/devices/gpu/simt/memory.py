@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from emu.devices.gpu.dispatch import (
     GROUP_BASE,
@@ -47,6 +48,12 @@ class Memory:
         self._sizes = dispatch.group_memory, dispatch.private_memory
         self._group = memoryview(bytearray())
         self._private: dict[int, memoryview] = {}
+        self.functions: dict[str, Callable[..., Any]] = {}
+        """`load32(lane, address)`, `load_amo32(lane, address)`, `store32(lane, address, value)` and
+        so on; they raise LaneFault."""
+        for bits in (8, 16, 32, 64):
+            named = self._accesses(bits // 8)
+            self.functions |= {f"{name}{bits}": function for name, function in named.items()}
 
     def start_group(self) -> None:
         """Another workgroup: its memory and that of its lanes is zero."""
@@ -67,15 +74,7 @@ class Memory:
         found = self._in_regions(address, size)
         return None if found is None else bytes(found)
 
-    def functions(self) -> dict[str, Callable[..., int | None]]:
-        """`load32(lane, address)`, `load_amo32(lane, address)`, `store32(lane, address, value)` and
-        so on; they raise LaneFault."""
-        named: dict[str, Callable[..., int | None]] = {}
-        for bits in (8, 16, 32, 64):
-            named |= {f"{name}{bits}": f for name, f in self._accesses(bits // 8).items()}
-        return named
-
-    def _accesses(self, size: int) -> dict[str, Callable[..., int | None]]:
+    def _accesses(self, size: int) -> dict[str, Callable[..., Any]]:
         def load(lane: int, address: int, code: FaultCode = FaultCode.LOAD_ADDRESS) -> int:
             place = self._place(lane, address, size, code, loads=True)
             return int.from_bytes(place, "little")

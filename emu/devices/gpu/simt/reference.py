@@ -126,7 +126,7 @@ class _Run:
         self._entries: dict[int, Entry] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._names: dict[str, Any] = {
-            **ARITHMETIC, **self._memory.functions(), "fp": _fp, "trap": _trap,
+            **ARITHMETIC, **self._memory.functions, "fp": _fp, "trap": _trap,
         }  # fmt: skip
 
     # groups and warps
