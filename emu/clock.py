@@ -193,6 +193,14 @@ class EventQueue:
         ordered = (event for _, _, event in sorted(self._heap))
         return [e for e in ordered if getattr(e.callback, "__self__", None) is owner]
 
+    def snapshot(self) -> tuple[int, int]:
+        """What is more than the events themselves, which their owners save."""
+        return self._sequence, self.worked_ps
+
+    def resume(self, saved: tuple[int, int]) -> None:
+        """Take over what `snapshot` gave, once the owners have restored their events."""
+        self._sequence, self.worked_ps = saved
+
     def clear(self) -> None:
         """Forget everything (power-on reset)."""
         for _, _, event in self._heap:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from emu import devicetree, loader
+from emu import devicetree, loader, snapshot
 from emu import memory_map as at
 from emu.board import Board
 from emu.bus import Bus
@@ -27,6 +27,7 @@ from emu.errors import AiosError
 from emu.loader import BootRom, Image
 from emu.memory import Memory
 from emu.platform import Drive, Hooks, Platform
+from emu.snapshot import Snapshot
 from emu.trace import Trace
 
 ENGINES = ("native", "reference")
@@ -151,6 +152,14 @@ class Machine:
         if self._power_cut_ps is not None:
             self.cut_power_at(self._power_cut_ps)
 
+    def snapshot(self) -> Snapshot:
+        """The whole machine as it stands between two instructions (`emu.snapshot`)."""
+        return snapshot.take(self)
+
+    def restore(self, saved: Snapshot) -> None:
+        """Be again what the machine was when `saved` was taken of it, and go on from there."""
+        snapshot.restore(self, saved)
+
     def cut_power_at(self, at_ps: int) -> None:
         """Let the power fail at that moment of virtual time, whatever the guest does then."""
         self._power_cut_ps = at_ps
@@ -214,7 +223,8 @@ class Machine:
             if self._reset_wanted:
                 self._reset_wanted = False
                 self.reset()
-            self.events.run_due()
+            if self.events.run_due():
+                self.hart.break_reservation()
             if not self._sleeping():
                 self.console.flush()
                 self._serve_terminal()

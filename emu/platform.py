@@ -61,6 +61,8 @@ class Platform:
         self._board, self._bus, self._trace = board, bus, trace
         self._system = System(bus, events, trace)
         self._hooks = hooks
+        self.lines: list[Line] = []
+        """The lines to the hart."""
         self.plic = Plic((self._line(M_EXTERNAL, "meip"), self._line(S_EXTERNAL, "seip")))
         self.clint = Clint(events, self._line(M_SOFTWARE, "msip"), self._line(M_TIMER, "mtip"))
         self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
@@ -80,14 +82,15 @@ class Platform:
         self.devices: dict[str, Device] = {d.name: d for d in [*core, *functions]}
 
     def _line(self, number: int, name: str) -> Line:
-        """A line to the hart's mip bit `number`."""
+        """A line to the hart's mip bit `number`, noted in `lines`."""
 
         def changed(level: bool) -> None:
             if self._trace is not None:
                 self._trace.irq(name, level)
             self._hooks.set_interrupt(number, level)
 
-        return Line(changed)
+        self.lines.append(Line(changed))
+        return self.lines[-1]
 
     def _build_pcie(self) -> HostBridge:
         high = at.pcie_memory_64(self._bus.memory.size)

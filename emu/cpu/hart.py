@@ -14,9 +14,10 @@ when that returns:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.bus import Bus, BusFault, Extent
 from emu.cpu import mmu, traps
@@ -36,6 +37,8 @@ _OFFSET = _PAGE - 1
 _ALL = (1 << 64) - 1
 _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
 """Translations remembered: a guest that makes up page tables without end must not fill the host."""
+
+_SAVED = ("csr", "pmp", "counters", "lines", "waiting", "attention", "tcause", "toperand")
 
 Pages = dict[int, int]
 """Virtual page number to the distance from virtual address to offset in RAM; for pages that are no
@@ -84,6 +87,22 @@ class Hart:
         self.attention = False
         self.tcause = 0
         self.toperand = 0
+        self.flush_translations()
+        self.fence_i()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Registers and all else that the guest could tell; `restore` takes it back."""
+        return {
+            "words": self.state.words[: self.state.indices["ram_base"]].tolist(),
+            **{name: copy.deepcopy(getattr(self, name)) for name in _SAVED},
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `snapshot` gave. Translations and decoded code are found again."""
+        for i, word in enumerate(saved["words"]):
+            self.state.words[i] = word
+        for name in _SAVED:
+            setattr(self, name, copy.deepcopy(saved[name]))
         self.flush_translations()
         self.fence_i()
 
@@ -167,6 +186,11 @@ class Hart:
         self.waiting = False
         self.take_interrupt()
         return True
+
+    def break_reservation(self) -> None:
+        """Devices may have written to memory: the next SC fails, as if they had written there. (It
+        may fail for any reason; loops that retry go on, for events are never that frequent.)"""
+        self.state.reserved = 0
 
     # --- translation ----------------------------------------------------------------------------
 
@@ -308,6 +332,7 @@ class Hart:
             data = data[n:]
 
     def _write_device(self, vaddr: int, paddr: int, size: int, value: int) -> None:
+        self.state.reserved = 0  # the device may transfer at once: see `break_reservation`
         try:
             self.bus.write(paddr, size, value)
         except BusFault:

@@ -251,6 +251,18 @@ class HostBridge:
             "nothing" if space is None else space.describe(write, offset & 0xFFF, size, value)
         )
 
+    def snapshot(self) -> dict[str, Any]:
+        """The bridge's own configuration and the pins that are raised; functions have their own."""
+        return {
+            "config": self._spaces[0].snapshot(),
+            "raised": [set(slots) for slots in self._raised],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `snapshot` gave. Lines are restored with what listens to them."""
+        self._spaces[0].restore(saved["config"])
+        self._raised = [set(slots) for slots in saved["raised"]]
+
     def reset(self) -> None:
         """Reset every function."""
         for space in self._spaces.values():

@@ -228,3 +228,23 @@ def test_a_power_cut_comes_in_spite_of_a_reset(make_machine, elf, assemble) -> N
     machine = make_machine(elf(assemble(*restart)))
     machine.cut_power_at(10**8)
     assert machine.run(10**6).code == CODE_POWER_CUT
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("between", ["nop", "sw x0, 0(t2)"])
+def test_a_reservation_does_not_outlive_what_devices_may_have_done(
+    elf, assemble, make_machine, engine: str, between: str
+) -> None:
+    """A store to a device may start a transfer at once; so may an event, at any later time."""
+    code = ("lui t2, 0x2000", "auipc t3, 1", "lr.w t4, (t3)", between, "sc.w t5, x0, (t3)")
+    machine = make_machine(elf(assemble(*code, *FINISH)), engine=engine)
+    machine.run()
+    assert machine.hart.state.x[30] == (between != "nop")
+
+
+def test_an_event_breaks_the_reservation(elf, assemble, make_machine) -> None:
+    code = ("auipc t3, 1", "lr.w t4, (t3)", *["nop"] * 100, "sc.w t5, x0, (t3)")
+    machine = make_machine(elf(assemble(*code, *FINISH)))
+    machine.events.schedule(50 * machine.clock.ps_per_insn, lambda: None)
+    machine.run()
+    assert machine.hart.state.x[30] == 1
