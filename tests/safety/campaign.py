@@ -266,9 +266,78 @@ def program_trial(rng: random.Random) -> None:
     machine.close()
 
 
+# --- kernels ------------------------------------------------------------------------------------
+
+
+def _lane_instruction(rng: random.Random, table: list, lanes: list) -> int:
+    """A valid encoding for lanes: jumps are short, CSRs mostly such as lanes have."""
+    from emu.isa.csrs import LANE_CSRS
+
+    choice = rng.random()
+    if choice < 0.02:
+        return rng.getrandbits(32)
+    if choice < 0.1:
+        csr = rng.choice([*LANE_CSRS] * 8 + [0xC00, 0x003, 0xCC5])
+        return csr << 20 | 2 << 12 | rng.getrandbits(5) << 7 | 0x73
+    insn = rng.choice(lanes if choice < 0.35 else table)
+    word = (insn.encoding.match | rng.getrandbits(32) & ~insn.encoding.mask) & 0xFFFF_FFFF
+    immediate = insn.encoding.field("imm") or insn.encoding.field("uimm")
+    moves = any(step.op in ("jump", "branch") for step in insn.steps)
+    if immediate and (moves or rng.random() < 0.7):
+        near = (-16, -8, 4, 8, 12, 20) if moves else (0, 8, 16, 24, -8)
+        steps = [n for n in near if immediate.fits(n)]
+        word = word & ~immediate.mask | immediate.insert(rng.choice(steps or [0]))
+    return word
+
+
+def _kernel(rng: random.Random) -> bytes:
+    """Registers near the ends of every memory, or the lane's number; then what comes."""
+    from emu.devices.gpu.dispatch import GROUP_BASE, PRIVATE_BASE
+    from emu.isa import TABLE
+    from emu.isa.assemble import assemble_line
+
+    lanes = [i for i in TABLE.values() if i.extension == "xlane"]
+    table = [i for i in TABLE.values() if i.extension not in ("privileged", "xaitensor", "xlane")]
+    table += rng.sample([i for i in TABLE.values() if i.extension == "xaitensor"], 4)
+    ends = [BASE, BASE + SIZE, GROUP_BASE, GROUP_BASE + 256, PRIVATE_BASE, PRIVATE_BASE + 64, 0]
+    inside = [BASE + 0x8000, BASE + 0x8000, GROUP_BASE + 128, PRIVATE_BASE + 32]
+    lines = []
+    for number in range(3, 32):
+        near = rng.choice(ends) + rng.choice([0, 4, 8, -8, -1, 64, -2000])
+        kinds = [*[rng.choice(inside)] * 7, near, rng.randrange(40), word(rng)]
+        value = rng.choice(kinds) % (1 << 64)
+        lines.append(f"li x{number}, {value}")
+        if rng.random() < 0.3:
+            lines.append(f"csrr x3, lane_id; slli x3, x3, 3; add x{number}, x{number}, x3")
+    code = b"".join(assemble_line(part) for line in lines for part in line.split("; "))
+    for _ in range(rng.randrange(5, 80)):
+        one = _lane_instruction(rng, table, lanes)
+        code += one.to_bytes(4, "little")[: 4 if one & 3 == 3 else 2]
+    return code
+
+
+def lanes_trial(rng: random.Random) -> None:
+    """A random kernel on lanes: it ends, and touches nothing but its memory."""
+    from emu.devices.gpu.dispatch import Dispatch, KernelObject
+    from emu.devices.gpu.simt import ReferenceEngine
+
+    memory = guarded_memory()
+    regions = [(BASE, SIZE, memory.host_address)]
+    code = _kernel(rng)
+    entry = rng.choice([BASE, BASE + SIZE - len(code), BASE + 0x1000])
+    memory.view(entry, len(code))[:] = code
+    kernel = KernelObject(entry, len(code), group_size=256, private_size=64)
+    item = rng.random() < 0.3  # alone, a lane races with nobody
+    workgroup = (1, 1, 1) if item else (rng.randrange(1, 70), rng.choice([1, 1, 2]), 1)
+    grid = (1, 1, 1) if item else (rng.randrange(1, 150), rng.randrange(1, 4), 1)
+    outcome = ReferenceEngine(4).run(Dispatch(kernel, BASE, grid, workgroup), regions, 1500)
+    assert outcome.counts.warp_instructions <= 1500
+
+
 TRIALS: dict[str, Callable[[random.Random], None]] = {
     "tensor": tensor_trial,
     "program": program_trial,
+    "lanes": lanes_trial,
 }
 
 

@@ -7,6 +7,6 @@ import pytest
 from tests.safety.campaign import batch
 
 
-@pytest.mark.parametrize(("kind", "trials"), [("tensor", 150), ("program", 25)])
+@pytest.mark.parametrize(("kind", "trials"), [("tensor", 150), ("program", 25), ("lanes", 120)])
 def test_hostile_guests_trap_and_the_host_lives(kind: str, trials: int) -> None:
     assert list(batch(kind, 0, trials)) == []
