@@ -46,15 +46,25 @@ def library_image() -> KernelImage:
 
 
 class KernelBench:
-    """A module's kernels in memory; of the library, or of a text."""
+    """A module's kernels in memory; of the library, or of a text that uses modules of it."""
 
-    def __init__(self, module: str, text: str = "", engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        text: str = "",
+        *,
+        library: Sequence[str] = (),
+        engine: Engine | None = None,
+    ) -> None:
         self._module = module
-        self._image = build([Source(f"{module}.kern", module, text)]) if text else library_image()
+        if text:
+            used = [read_source(_LIBRARY / f"{name}.kern") for name in library]
+            self._image = build([Source(f"{module}.kern", module, text), *used])
+        else:
+            self._image = library_image()
         self._memory = Memory(self._image.base, _ROOM)
         self._memory.view(self._image.base, len(self._image.data))[:] = self._image.data
         self.engine = engine or ReferenceEngine(units=4)
-        self.outcome = None
 
     def run(
         self,

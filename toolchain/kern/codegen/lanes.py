@@ -29,6 +29,7 @@ _KERNEL = (
     ' "target-cpu"="generic-rv64"'
 )
 _INLINED = _KERNEL + " alwaysinline"
+_SCALARS = {"i1", "i8", "i16", "i32", "i64", "float", "double", "ptr"}
 
 
 class LaneEmitter(FunctionEmitter):
@@ -60,6 +61,21 @@ class LaneEmitter(FunctionEmitter):
             return super().address(local)
         offset = group_offsets(self.function)[local]
         return Value("ptr", f"inttoptr (i64 {GROUP_BASE + offset} to ptr)")
+
+    def select(self, condition: Value, then: Value, otherwise: Value) -> Value:
+        """One of two values without a branch, for lanes would part at it: by a mask, which an
+        empty piece of assembly keeps LLVM from seeing through."""
+        if then.type not in _SCALARS:
+            return super().select(condition, then, otherwise)
+        wide = self.convert("sext", condition, "i64")
+        mask = self.let("i64", f'call i64 asm "", "=r,0"({wide})')
+        a, b = as_bits(self, then), as_bits(self, otherwise)
+        if a.type != "i64":
+            mask = self.convert("trunc", mask, a.type)
+        both = a if b.ref in ("0", "null") else self.binary("xor", a, b)
+        masked = self.binary("and", both, mask)
+        chosen = masked if both is a else self.binary("xor", masked, b)
+        return from_bits(self, chosen, then.type)
 
     def copy(self, to: Value, from_: Value, type_: types.Type) -> None:
         """Copies an object in memory, without a call."""
@@ -225,18 +241,16 @@ _WHOLE_WARP = 31 << 6
 def _shuffle(f: FunctionEmitter, node: typed.Intrinsic, arguments: list[Value]) -> Value:
     value, other = arguments
     kind = _SHUFFLES[node.name.removeprefix("shuffle_")]
-    bits = _as_bits(f, value)
+    bits = as_bits(f, value)
     wide = bits if bits.type == "i64" else f.convert("zext", bits, "i64")
     low = f.binary("and", other, int_const(63))
     operand = f.binary("or", low, int_const(_WHOLE_WARP))
     got = f.call("i64", f.module.instruction(f"shfl.{kind} a0, a0, a1", 2), wide, operand)
     narrow = got if bits.type == "i64" else f.convert("trunc", got, bits.type)
-    if value.type == "ptr":
-        return f.convert("inttoptr", narrow, "ptr")
-    return narrow if value.type == bits.type else f.convert("bitcast", narrow, value.type)
+    return from_bits(f, narrow, value.type)
 
 
-def _as_bits(f: FunctionEmitter, value: Value) -> Value:
+def as_bits(f: FunctionEmitter, value: Value) -> Value:
     """A scalar as an integer of its size."""
     match value.type:
         case "float":
@@ -246,6 +260,13 @@ def _as_bits(f: FunctionEmitter, value: Value) -> Value:
         case "ptr":
             return f.convert("ptrtoint", value, "i64")
     return value
+
+
+def from_bits(f: FunctionEmitter, bits: Value, type_: str) -> Value:
+    """The inverse of `as_bits`."""
+    if type_ == "ptr":
+        return f.convert("inttoptr", bits, "ptr")
+    return bits if type_ == bits.type else f.convert("bitcast", bits, type_)
 
 
 LOWERINGS["index"] = _index
