@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.devices.nvme.features import NUMBER_OF_QUEUES
 from emu.devices.nvme.identify import identify
 from emu.devices.nvme.queues import CompletionQueue, SubmissionQueue
-from emu.devices.nvme.registers import IO_QUEUES, MAX_ENTRIES
+from emu.devices.nvme.registers import MAX_ENTRIES
 from emu.devices.nvme.status import CommandError, Status
 
 if TYPE_CHECKING:
@@ -50,10 +51,16 @@ class Admin:
         sqid, cid = command.cdw10 & 0xFFFF, command.cdw10 >> 16
         return 0 if self._nvme.abort(sqid, cid) else 1
 
-    def _new_queue(self, command: Command, existing: object, log2: int, configured: int) -> int:
-        """Check what both kinds of queue have in common; returns the size in entries."""
-        qid, size = command.cdw10 & 0xFFFF, (command.cdw10 >> 16) + 1
-        if not 1 <= qid <= IO_QUEUES or existing is not None:
+    def _granted(self) -> tuple[int, int]:
+        """How many submission and completion queues the guest has been given."""
+        granted = self._nvme.features.values[NUMBER_OF_QUEUES]
+        return (granted & 0xFFFF) + 1, (granted >> 16) + 1
+
+    def _new_queue(self, command: Command, taken: bool, log2: int, configured: int) -> int:
+        """Check what both kinds of queue have in common; returns the size in entries. `taken`: the
+        identifier cannot be used."""
+        size = (command.cdw10 >> 16) + 1
+        if taken:
             raise CommandError(Status.INVALID_QUEUE_ID)
         if not 2 <= size <= MAX_ENTRIES:
             raise CommandError(Status.INVALID_QUEUE_SIZE)
@@ -65,8 +72,8 @@ class Admin:
 
     def _create_completion_queue(self, command: Command) -> int:
         nvme, qid, vector = self._nvme, command.cdw10 & 0xFFFF, command.cdw11 >> 16
-        existing = nvme.completion_queues.get(qid)
-        size = self._new_queue(command, existing, _CQ_ENTRY_LOG2, nvme.cc.iocqes)
+        taken = not 1 <= qid <= self._granted()[1] or qid in nvme.completion_queues
+        size = self._new_queue(command, taken, _CQ_ENTRY_LOG2, nvme.cc.iocqes)
         # A pin is the one vector 0; messages have as many as their table.
         if vector >= (nvme.MSIX_VECTORS if nvme.msix_enabled else 1):
             raise CommandError(Status.INVALID_INTERRUPT_VECTOR)
@@ -76,9 +83,9 @@ class Admin:
 
     def _create_submission_queue(self, command: Command) -> int:
         nvme, qid, cqid = self._nvme, command.cdw10 & 0xFFFF, command.cdw11 >> 16
-        existing = nvme.submission_queues.get(qid)
-        size = self._new_queue(command, existing, _SQ_ENTRY_LOG2, nvme.cc.iosqes)
-        if not 1 <= cqid <= IO_QUEUES:
+        taken = not 1 <= qid <= self._granted()[0] or qid in nvme.submission_queues
+        size = self._new_queue(command, taken, _SQ_ENTRY_LOG2, nvme.cc.iosqes)
+        if not 1 <= cqid <= self._granted()[1]:
             raise CommandError(Status.INVALID_QUEUE_ID)
         if cqid not in nvme.completion_queues:
             raise CommandError(Status.INVALID_COMPLETION_QUEUE)

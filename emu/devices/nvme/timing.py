@@ -8,7 +8,7 @@ command at a time gives 1 / latency, many small ones the IOPS, and large ones th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emu.board import NvmeBoard
 from emu.clock import PS_PER_SECOND, PS_PER_US
@@ -40,22 +40,26 @@ class Path:
         return ready
 
 
+@dataclass
 class Timing:
-    """The speed of one drive."""
+    """The speed of one drive, and when its two paths are free."""
 
-    def __init__(self, board: NvmeBoard) -> None:
-        self._board = board
-        self.admin_ps = board.admin_latency_us * PS_PER_US
+    board: NvmeBoard
+    read: Path = field(init=False)
+    write: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admin_ps = self.board.admin_latency_us * PS_PER_US
         """How long an admin command takes."""
-        self.enable_ps = board.enable_latency_us * PS_PER_US
+        self.enable_ps = self.board.enable_latency_us * PS_PER_US
         """From enabling the controller to its being ready."""
-        self.burst_ps = board.burst_us * PS_PER_US
+        self.burst_ps = self.board.burst_us * PS_PER_US
         """Commands that are done within this time of each other are answered together."""
         self.reset()
 
     def reset(self) -> None:
         """An idle drive."""
-        board = self._board
+        board = self.board
         self.read = _path(board.read_mb_s, board.read_iops, board.read_latency_us)
         self.write = _path(board.write_mb_s, board.write_iops, board.write_latency_us)
 
