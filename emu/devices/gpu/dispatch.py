@@ -212,6 +212,14 @@ class Dispatch:
         place = zip(group, self.workgroup, self.local_id(item), self.grid, strict=True)
         return all(g * size + local < n for g, size, local, n in place)
 
+    def started(self, group: Extent, warp: int) -> int:
+        """The mask of a warp's lanes that lie in the grid."""
+        first = warp * LANES
+        ends = zip(group, self.workgroup, self.grid, strict=True)
+        if all((g + 1) * size <= n for g, size, n in ends):  # nothing lies beyond
+            return (1 << min(LANES, prod(self.workgroup) - first)) - 1
+        return sum(self.starts(group, first + lane) << lane for lane in range(LANES))
+
 
 @dataclass
 class Counts:

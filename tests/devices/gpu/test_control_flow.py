@@ -152,6 +152,25 @@ def test_a_side_that_returns_leaves_the_rest_to_the_other() -> None:
     assert _stored(body) == [4, None] * 16
 
 
+def test_lanes_that_return_in_anothers_turn_are_not_waited_for() -> None:
+    """The odd lanes switch the even ones on, which return; nobody is left to come to the join."""
+    body = f"""
+        andi t1, t0, 1; split t2, t1
+        li t3, -1; tmc t3; bnez t1, on; jr zero
+        on: li t5, 5; join t2; {KEEP}; ret"""
+    assert _stored(body) == [None, 5] * 16
+
+
+def test_a_mask_set_between_split_and_join_lasts_until_the_join() -> None:
+    """Each side works with lanes 0 to 7; the rest begins behind the split wherever it has been, and
+    behind the last join all lanes are there."""
+    body = f"""
+        andi t1, t0, 1; li t5, 1; split t2, t1
+        li t3, 0xff; tmc t3; addi t5, t5, 1
+        join t2; {KEEP}; ret"""
+    assert _stored(body) == [3] * 8 + [1] * 24
+
+
 def test_pred_keeps_lanes_until_none_is_left_then_brings_back_the_mask() -> None:
     """Lane i goes round i % 4 times; behind the loop all lanes are there."""
     body = f"""

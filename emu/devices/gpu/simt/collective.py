@@ -133,7 +133,7 @@ def _split(at: Context, operands: Operands) -> list[int]:
     if rest not in (0, warp.active):
         if token == STACK_MAX:
             raise illegal()
-        warp.stack.append(Split(warp.active, rest))
+        warp.stack.append(Split(warp.active, rest, at.behind))
         warp.active &= ~rest
     return [token] * len(operands)
 
@@ -145,7 +145,7 @@ def _join(at: Context, operands: Operands) -> None:
         return  # the split left nobody behind
     if token != depth - 1:
         raise illegal()
-    at.warp.resume()
+    at.warp.join(at.group.pc, at.behind)
 
 
 def _bar(at: Context, operands: Operands) -> None:

@@ -36,8 +36,9 @@ from emu.devices.gpu.simt.collective import OPERATIONS, Context, illegal, is_leg
 from emu.devices.gpu.simt.memory import LaneFault, Memory
 from emu.devices.gpu.simt.source import source
 from emu.devices.gpu.simt.warp import RETURN_ADDRESS, Group, Warp
-from emu.isa import Instruction
+from emu.isa import TABLE, Instruction
 from emu.isa.decode import decode
+from emu.isa.graph import Node
 
 _ALL = (1 << 64) - 1
 _NEVER = 1 << 64
@@ -52,6 +53,15 @@ _FAULTS = {
     Cause.STORE_MISALIGNED: FaultCode.MISALIGNED_ATOMIC,
 }
 """What an instruction's own checks mean for a lane."""
+
+_causes = {
+    node.args[0]
+    for insn in TABLE.values()
+    for step in insn.steps
+    if step.op == "trap_if" and isinstance(node := step.args[1], Node)
+}
+if not _causes <= _FAULTS.keys():
+    raise ImportError(f"lanes have no fault for the exceptions {_causes - _FAULTS.keys()}")
 
 
 def _fp(name: str, mode: int, *operands: int) -> int:
@@ -173,7 +183,7 @@ class _Run:
             if len(pcs) > 1:
                 lanes = [lane for lane in lanes if group.pc[lane] == pc]
             if pc == RETURN_ADDRESS:
-                warp.retire(sum(1 << lane - warp.first for lane in lanes))
+                warp.retire(sum(1 << lane - warp.first for lane in lanes), group.pc)
             else:
                 self._together(group, warp, lanes, pc, min(pcs - {pc}, default=_NEVER))
 

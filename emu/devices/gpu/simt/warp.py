@@ -47,6 +47,8 @@ class Split:
     """The lanes that were active before."""
     rest: int
     """Those that are to have their turn; 0 when they have it."""
+    behind: int
+    """The address behind the split, where their turn begins."""
 
 
 @dataclass
@@ -88,21 +90,31 @@ class Warp:
         """The lanes of a mask, by their number in the workgroup."""
         return [self.first + lane for lane in lanes_of(mask)]
 
-    def retire(self, mask: int) -> None:
+    def retire(self, mask: int, pc: list[int]) -> None:
         """These lanes have returned. With the last active one gone, those that wait take over."""
         self.returned |= mask
         self.active &= ~mask
-        while not self.active and self.stack:
-            self.resume()
+        self._take_over(pc)
 
-    def resume(self) -> None:
-        """The innermost split's other lanes have their turn, or after them all go on."""
-        split = self.stack[-1]
-        if split.rest:
-            self.active, split.rest = split.rest & ~self.returned, 0
-        else:
-            self.active = split.whole & ~self.returned
-            self.stack.pop()
+    def join(self, pc: list[int], behind: int) -> None:
+        """The innermost split's other lanes have their turn; after them all go on at `behind`."""
+        before, is_last = self.active, not self.stack[-1].rest
+        self.active = 0
+        self._take_over(pc)
+        for lane in self.lanes(self.active & ~before if is_last else 0):
+            pc[lane] = behind
+
+    def _take_over(self, pc: list[int]) -> None:
+        """While no lane is active, let those that wait for a join follow, the innermost first."""
+        while not self.active and self.stack:
+            split = self.stack[-1]
+            if split.rest:
+                self.active, split.rest = split.rest & ~self.returned, 0
+                for lane in self.lanes(self.active):
+                    pc[lane] = split.behind
+            else:
+                self.active = split.whole & ~self.returned
+                self.stack.pop()
 
     def enable(self, mask: int, pc: list[int], behind: int) -> None:
         """Make the lanes of a mask the active ones; those that were not go on at `behind`. With
@@ -137,19 +149,13 @@ class Group:
             x[_A0] = dispatch.kernarg
         self.warps = []
         for number in range(dispatch.warps):
-            first = number * LANES
-            there = (dispatch.starts(place, first + lane) << lane for lane in range(LANES))
-            mask = sum(there)
-            self.warps.append(Warp(number, first, mask, active=mask))
+            mask = dispatch.started(place, number)
+            self.warps.append(Warp(number, number * LANES, mask, active=mask))
 
     @property
     def warp_mask(self) -> int:
         """The warps that have a lane in the grid."""
         return sum(1 << warp.number for warp in self.warps if warp.started)
-
-    def alone(self, warp: Warp) -> bool:
-        """Whether every other warp has ended."""
-        return all(other.ended for other in self.warps if other is not warp)
 
     def waiting_at(self, barrier: int) -> list[Warp]:
         """The warps that wait at a barrier."""
