@@ -28,6 +28,7 @@ from emu.devices.tpu.matrix import Product, multiply
 from emu.devices.tpu.timing import Access, Schedule
 
 PAGE = 4096
+_TAG_BYTES = 4
 _WAITED = tuple(unit for unit in Unit if unit is not Unit.CONTROL)
 
 
@@ -82,9 +83,15 @@ def _sync(x: Executor, i: Instruction) -> int | None:
     return None
 
 
-@_starts("halt", "interrupt", "wait_host")
-def _with_host(x: Executor, i: Instruction) -> int | None:
+@_starts("halt", "wait_host")
+def _stand_still(x: Executor, i: Instruction) -> int | None:
     return x.schedule.wait(_WAITED)
+
+
+@_starts("interrupt")
+def _interrupt(x: Executor, i: Instruction) -> int | None:
+    x.schedule.wait(_WAITED)
+    return x.schedule.transfer(Unit.OUTPUT, _TAG_BYTES)
 
 
 # --- host memory -------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """When the TPU's units do what: a model in cycles of the array's clock.
 
-Instructions are issued in order, one a cycle, each to its unit; a unit works through its own in
-order, and units overlap. An instruction starts when its unit is free and nothing that others have
+Instructions are issued in order, one a cycle, each to its unit, which can start it in the fourth
+stage of the pipeline; a unit works through its own in order, and units overlap. An instruction starts when its unit is free and nothing that others have
 not finished touches the same rows (the hardware interlock: "the matrix unit will stall if the input
 activation or weight data is not ready"). `sync` holds the issue of all that follows.
 
@@ -16,7 +16,8 @@ All constants are the machine's (Jouppi et al., ISCA 2017; the board file has th
 * the activation unit reads an accumulator row, and writes a row of the unified buffer, each cycle
   (both paths are 256 bytes wide at 700 MHz: the 167 GiB/s of figure 1);
 * the host link moves bytes at its bandwidth, in and out at once; an instruction in either direction
-  takes a round trip besides, for it occupies its station until it is done.
+  takes a round trip besides, for it occupies its station until it is done. So do the first
+  instructions of a program, and the tag that says it is done.
 
 Counters follow the matrix unit, as table 3 does: every cycle while the TPU is busy is active, or
 the unit has an instruction that waits for weights to arrive (stall), or to be shifted in (shift),
@@ -32,10 +33,11 @@ from enum import IntEnum
 
 from emu.board import TpuBoard
 from emu.clock import PS_PER_US
-from emu.devices.tpu.declare import Unit
+from emu.devices.tpu.declare import SIZE, Unit
 
 QUEUE = 64
 """Instructions between issue and start: an instruction buffer; the paper does not give its size."""
+_STAGES = 3  # from issue, the first of four stages, to the last
 
 _TAKEN = 1 << 100  # when a place in the FIFO is free whose tile nobody has asked for yet
 
@@ -130,7 +132,7 @@ class Schedule:
         """The doorbell rings while the TPU is idle: instructions arrive a round trip later."""
         self._counted = now
         self.busy_until[Unit.MATRIX] = max(now, self.busy_until[Unit.MATRIX])
-        self.resume(now + self._host_cycles(0))
+        self.resume(now + self._host_cycles(QUEUE * SIZE))
 
     def resume(self, now: int) -> None:
         """Nothing is issued before `now`."""
@@ -157,7 +159,7 @@ class Schedule:
     def _ready(self, unit: Unit, accesses: Iterable[Access]) -> tuple[int, Unit | None]:
         """Issue an instruction: when it could start if its unit were free, and for whom it waits
         until then, if for anybody."""
-        ready, cause = self._issue(), None
+        ready, cause = self._issue() + _STAGES, None
         for access in accesses:
             for p in self._pending:
                 if p.unit is not unit and p.done > ready and access.conflicts(p.access):
@@ -201,7 +203,7 @@ class Schedule:
     def fetch(self, bytes_: int, width: int) -> int:
         """A tile from the weight memory, with elements of `width` bytes: a place in the FIFO for
         each; gives when it starts."""
-        ready = self._issue()
+        ready = self._issue() + _STAGES
         places = sorted(range(len(self._slots)), key=lambda i: (self._slots[i], i))[:width]
         room = max(self._slots[i] for i in places)
         start = max(ready, self.busy_until[Unit.WEIGHTS], room)
