@@ -40,6 +40,14 @@ class DmaPort:
         view[:] = data
         return True
 
+    def clear(self, address: int, n: int) -> bool:
+        """Make the `n` bytes at `address` zero, giving the host its pages back; False, and nothing
+        is written, when not all of it may be."""
+        found = self._bus.storage(address, n) if self._allowed() else None
+        if found is not None:
+            found[0].clear_range(found[1], n)
+        return found is not None
+
     def read_int(self, address: int, size: int) -> int | None:
         """The unsigned little-endian integer of `size` bytes at `address`."""
         view = self.view(address, size)

@@ -28,6 +28,9 @@ class Port(Protocol):
     def view(self, address: int, n: int) -> memoryview | None:
         """The bytes there themselves, or None."""
 
+    def clear(self, address: int, n: int) -> bool:
+        """Whether the bytes there could be made zero, at the cost of none to the host."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -79,6 +82,8 @@ def move(port: Port, transfer: Transfer, piece: Piece) -> bool:
     target = _rows(port, piece, to, transfer.destination_pitch)
     if target is None:
         return False
+    if transfer.pattern == bytes(8) and piece.rows == 1:
+        return port.clear(to, piece.row_bytes)
     if transfer.pattern is not None:
         tiles = -(-piece.row_bytes // len(transfer.pattern))
         target[:] = np.tile(np.frombuffer(transfer.pattern, np.uint8), tiles)[: piece.row_bytes]

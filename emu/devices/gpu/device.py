@@ -123,6 +123,11 @@ class Gpu(PciFunction, prefix="GPU"):
 
     # --- what the fabric and the processor ask --------------------------------------------------
 
+    def note(self, what: str, **fields: int | str) -> None:
+        """Write to the trace, if there is one."""
+        if self.system.trace is not None:
+            self.system.trace.event(self.name, what, **fields)
+
     def holds(self, address: int) -> bool:
         """Whether the bus address lies in this GPU's memory now."""
         base = self.vram.base
@@ -159,6 +164,7 @@ class Gpu(PciFunction, prefix="GPU"):
         lane: int = 0,
     ) -> None:
         """Note a fault; the registers keep the first one until they are freed."""
+        self.note("fault", queue=queue, code=code, address=address, pc=pc)
         self.fault_count.value = min(self.fault_count.value + 1, _ONES_32)
         if not self.interrupt_status.fault:
             self.fault_code.value, self.fault_queue.value = code & _ONES_32, queue
@@ -229,6 +235,11 @@ class Gpu(PciFunction, prefix="GPU"):
         """As after power-on; memory keeps what is in it, as RAM does."""
         super().reset()
         self._restart()
+
+    def power_cut(self) -> None:
+        """As `reset`, and memory is lost."""
+        self.reset()
+        self.vram.clear()
 
     @on_write(agent_done)
     def _answer(self, value: int, old: int) -> None:

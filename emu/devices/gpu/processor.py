@@ -143,7 +143,9 @@ class Processor:
             packet = packets.parse(raw, head.type)
             if completion and not signals.usable(self._gpu.dma, completion):
                 raise BadPacket(f"No signal of a user lies at {completion:#x}.")
-            return self._start(queue, packet)
+            if not self._start(queue, packet):
+                return False
+            self._gpu.note("packet", queue=queue.number, number=queue.read, type=head.type.name)
         except BadPacket:
             self._fail(queue, completion, Fault(FaultCode.BAD_PACKET))
         except BadDispatch as bad:

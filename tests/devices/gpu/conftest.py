@@ -22,6 +22,7 @@ from emu.devices.line import Line
 from emu.devices.pcie import HostBridge, Window
 from emu.devices.system import System
 from emu.memory import Memory
+from emu.trace import Trace
 
 RAM, RAM_BYTES = 0x8000_0000, 64 << 20
 REGISTERS, VRAM, VRAM_STRIDE = 0x4000_0000, 0x100_0000_0000, 1 << 37
@@ -52,7 +53,7 @@ class StandIn:
 class Guest:
     """Some GPUs behind a bridge, their BARs placed: registers 16 MiB apart, VRAM 128 GiB."""
 
-    def __init__(self, gpus: int = 1, **changes: object) -> None:
+    def __init__(self, gpus: int = 1, trace: Trace | None = None, **changes: object) -> None:
         board = dataclasses.replace(load("workstation").gpu, **{"vram": 64 << 20, **changes})
         self.bus = Bus(Memory(RAM, RAM_BYTES))
         self.events = EventQueue(Clock())
@@ -61,7 +62,7 @@ class Guest:
         self.bridge = HostBridge(self.bus, windows, self.lines)
         self.engine = StandIn()
         fabric = Fabric(has_peer_links=board.link_mb_s > 0)
-        system = System(self.bus, self.events)
+        system = System(self.bus, self.events, trace)
         self.gpus = [Gpu(f"gpu{i}", system, board, fabric, self.engine) for i in range(gpus)]
         for i, gpu in enumerate(self.gpus):
             self.bridge.plug(gpu)

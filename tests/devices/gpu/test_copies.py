@@ -101,6 +101,13 @@ def test_fill_repeats_its_eight_bytes(guest, n: int) -> None:
     assert filled == b"\0" + expected[:n] + b"\0"
 
 
+@pytest.mark.parametrize("n", [1, 4096, 9 * MIB + 1])
+def test_fill_with_zeros(guest, n: int) -> None:
+    content = randomise(guest, VRAM, n + 5000)
+    ran(guest, copy(0, 0, VRAM + 3, n, format=FILL))
+    assert bytes(memory(guest, VRAM, n + 5000)) == content[:3] + bytes(n) + content[3 + n :]
+
+
 def test_fill_of_rows_begins_the_pattern_in_every_row(guest) -> None:
     ran(guest, copy(0, 0x04030201, VRAM, 3, format=FILL, rows=4, pitch=5))
     assert bytes(memory(guest, VRAM, 20)) == bytes([1, 2, 3, 0, 0] * 4)

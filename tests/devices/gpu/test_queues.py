@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from io import StringIO
 
 import pytest
 
 from emu.devices.gpu.dispatch import Fault, FaultCode
+from emu.trace import Trace
 from tests.devices.gpu.conftest import (
     BARRIER_OR,
     DATA,
@@ -438,6 +441,28 @@ def test_device_reset_ends_everything_and_keeps_vram(guest) -> None:
     guest.submit(dispatch(done))
     guest.pass_time(10**13)
     assert guest.value(done) == 0
+
+
+def test_the_trace_tells_packets_and_faults() -> None:
+    out = StringIO()
+    guest = Guest(trace=Trace(out))
+    guest.open()
+    guest.kernel()
+    guest.submit(barrier(0), dispatch(kernel=64))
+    guest.pass_time()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    told = [line for line in lines if line["kind"] == "event" and line["dev"] == "gpu0"]
+    assert [(line["what"], line["queue"]) for line in told] == [("packet", 0), ("fault", 0)]
+    assert (told[0]["type"], told[1]["code"]) == ("BARRIER_AND", -2)
+
+
+def test_a_power_cut_empties_vram(guest) -> None:
+    guest.put(VRAM, b"gone")
+    guest.gpus[0].power_cut()
+    guest.gpus[0].config.write(0x18, 4, 0)
+    guest.gpus[0].config.write(0x1C, 4, VRAM >> 32)
+    guest.gpus[0].config.write(0x04, 2, 6)
+    assert guest.get(VRAM, 4) == bytes(4)
 
 
 # --- agent dispatch -----------------------------------------------------------------------------
