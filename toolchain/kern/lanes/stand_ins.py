@@ -34,6 +34,20 @@ _CALL = re.compile(
 )  # fmt: skip
 
 
+_OPERAND = re.compile(
+    r"(i64|ptr)(?: (?:nonnull|noundef|readonly|align \d+|range\([^)]*\)))*"
+    r" (%[\w.$-]+|-?\d+|null|poison|undef|@[\w.$-]+|inttoptr \([^)]*\))"
+)
+
+
+def _cast(operation: str, operand: tuple[str, str], type_: str) -> str:
+    return f"{operation} {operand[0]} {operand[1]} to {type_}"
+
+
+def _same(operand: tuple[str, str]) -> str:
+    return f"freeze {operand[0]} {operand[1]}"
+
+
 @dataclass
 class StandIns:
     """What the stand-ins of one kernel mean: the assembly text for each."""
@@ -55,17 +69,18 @@ class StandIns:
                 f"lanes have, '{text}' among them; split it."
             )
         operation, ordering = _FAMILY[number]
-        operands = [o.strip() for o in match["arguments"].split(",") if o.strip()]
+        operands = _OPERAND.findall(match["arguments"])
         if len(operands) > 2:
             raise AiosError(f"'{text}' takes {len(operands)} registers; lanes can give it two.")
-        first, second = [*(o.split()[-1] for o in operands), "0", "0"][:2]
-        lead, end = match["lead"], match["location"] or ""
+        first, second = [*operands, ("i64", "0"), ("i64", "0")][:2]
+        lead, end = match["lead"], (match["location"] or "") + "\n"
         name = f"%stand.{match.start()}"
         result = match["result"] or f"{name}.r"
-        return (
-            f"{lead}{name} = inttoptr i64 {first} to ptr{end}\n{lead}{result} = atomicrmw volatile"
-            f" {operation} ptr {name}, i64 {second} {ordering}, align 8{end}"
-        )
+        address = _cast("inttoptr", first, "ptr") if first[0] == "i64" else _same(first)
+        value = _cast("ptrtoint", second, "i64") if second[0] == "ptr" else _same(second)
+        exchange = f"atomicrmw volatile {operation} ptr {name}.a, i64 {name}.v {ordering}, align 8"
+        lines = (f"{name}.a = {address}", f"{name}.v = {value}", f"{result} = {exchange}")
+        return "".join(f"{lead}{line}{end}" for line in lines).rstrip("\n")
 
     def resolve(self, word: int) -> int:
         """An instruction of the kernel as it shall be: a stand-in's meaning, others as they are."""
