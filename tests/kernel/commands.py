@@ -18,7 +18,8 @@ from emu.memory import Memory
 from emu.trace import Trace
 
 FLUSH, WRITE, READ = 0x00, 0x01, 0x02
-_CREATE_SQ, _CREATE_CQ, _IDENTIFY, _FEATURES = 0x01, 0x05, 0x06, 0x09
+SET_FEATURES = 0x09
+_CREATE_SQ, _CREATE_CQ, _IDENTIFY = 0x01, 0x05, 0x06
 _AQA, _ASQ, _ACQ, _DOORBELLS = 0x24, 0x28, 0x30, 0x1000
 
 
@@ -105,7 +106,7 @@ class Witness(Trace):
 
 
 def _admin_detail(opcode: int, d10: int) -> tuple[int, ...]:
-    return (d10 & 0xFF,) if opcode in (_IDENTIFY, _FEATURES) else ()
+    return (d10 & 0xFF,) if opcode in (_IDENTIFY, SET_FEATURES) else ()
 
 
 _ADMIN = re.compile(r"pci_nvme_admin_cmd cid (\d+) sqid 0 opc (0x\w+)")
