@@ -98,7 +98,11 @@ def test_bad_input_is_one_sentence_and_code_2(capsys, options, sentence) -> None
 def test_drives_are_paths_or_options() -> None:
     assert parse_drive("a.img") == Drive("a.img")
     assert parse_drive("file=a,,b.img,if=nvme,readonly=on") == Drive("a,b.img", readonly=True)
+    assert parse_drive("file=a,block=4096,controller=1,nsid=3,faults=p.toml") == Drive(
+        "a", block=4096, controller=1, nsid=3, faults="p.toml"
+    )
     for text, match in (
+        ("file=a,nsid=one", "says nsid=one, but it must be a number"),
         ("file=a,if=ide", "says if=ide; besides file it takes if=nvme"),
         ("if=nvme", "names no file; write file=PATH"),
         ("file=a,nonsense", "'nonsense' is no key=value"),

@@ -19,6 +19,8 @@ NAME = "run"
 HELP = "run a kernel on the machine (Ctrl-A x ends it)"
 
 _EXIT_CODE_LIMIT = 256
+_CHOICES = {"if": ("nvme",), "format": ("raw",), "readonly": ("on", "off")}
+_NUMBERS = ("block", "controller", "nsid")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +46,9 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--drive",
         action="append",
         default=[],
-        metavar="FILE|file=FILE,if=nvme[,readonly=on]",
-        help="an NVMe drive, raw, backed by FILE (may be repeated)",
+        metavar="FILE|file=FILE[,KEY=VALUE...]",
+        help="an NVMe drive in the raw FILE (may be repeated); the keys: if=nvme, readonly=on, "
+        "block=512|4096, faults=PLAN.toml; controller=N[,nsid=N]: a namespace of drive N",
     )
     parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
     parser.add_argument("--trace", metavar="FILE", help="record device accesses and traps as JSON")
@@ -73,10 +76,11 @@ def _time(text: str) -> int:
 
 def parse_drive(text: str) -> Drive:
     """A --drive option: a path, or `key=value` pairs as QEMU has them (a comma in a path is doubled
-    there)."""
+    there). Besides QEMU's keys, `block` is the size of a block, `controller` the drive of which the
+    file becomes a namespace, `nsid` its number there, `faults` the path of a fault plan."""
     from emu.platform import Drive
 
-    if not text.startswith(("file=", "if=", "readonly=", "format=")):
+    if not text.startswith(tuple(f"{key}=" for key in ("file", *_CHOICES, *_NUMBERS, "faults"))):
         return Drive(text)
     options = {}
     for part in text.replace(",,", "\0").split(","):
@@ -84,15 +88,26 @@ def parse_drive(text: str) -> Drive:
         if not equals:
             raise AiosError(f"In --drive {text}, '{part}' is no key=value.")
         options[key] = value
-    path = options.pop("file", "")
+    path, plan = options.pop("file", ""), options.pop("faults", None)
     if not path:
         raise AiosError(f"--drive {text} names no file; write file=PATH.")
-    allowed = {"if": ("nvme",), "format": ("raw",), "readonly": ("on", "off")}
+    numbers = {
+        key: _drive_number(text, key, options.pop(key)) for key in _NUMBERS if key in options
+    }
     for key, value in options.items():
-        if value not in allowed.get(key, ()):
-            choices = " or ".join(f"{k}={v}" for k, values in allowed.items() for v in values)
-            raise AiosError(f"--drive {text} says {key}={value}; besides file it takes {choices}.")
-    return Drive(path, readonly=options.get("readonly") == "on")
+        if value not in _CHOICES.get(key, ()):
+            choices = [f"{k}={v}" for k, values in _CHOICES.items() for v in values]
+            choices += [f"{key}=NUMBER" for key in _NUMBERS] + ["faults=PATH"]
+            raise AiosError(
+                f"--drive {text} says {key}={value}; besides file it takes {', '.join(choices)}."
+            )
+    return Drive(path, readonly=options.get("readonly") == "on", faults=plan, **numbers)
+
+
+def _drive_number(text: str, key: str, value: str) -> int:
+    if not value.isdecimal():
+        raise AiosError(f"--drive {text} says {key}={value}, but it must be a number.")
+    return int(value)
 
 
 def _read(path: str, what: str) -> bytes:

@@ -339,6 +339,9 @@ class Nvme(PciFunction, prefix="NVME"):
         if not self._pipeline.live and self._busy_since is not None:
             self.logs.busy_ps += now - self._busy_since
             self._busy_since = None
+            for wake in self.scheduled(self._work):  # for commands that were aborted since
+                wake.cancel()
+            self._wake_ps = None
         self._arm()
 
     def _execute(self, queue: SubmissionQueue, command: Command) -> Status:
