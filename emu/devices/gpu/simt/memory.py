@@ -44,7 +44,9 @@ class Memory:
         self._counts = counts
         self._outside = list(regions)
         self._starts = [base for base, _, _ in regions]
-        self._regions = [(base, size, view_of((base, size, h))) for base, size, h in regions]
+        self._regions = [(r[0], r[0] + r[1], view_of(r)) for r in regions]
+        self._last = (0, 0, memoryview(b""))
+        """The region of the last access: start, end, bytes."""
         self._sizes = dispatch.group_memory, dispatch.private_memory
         self._group = memoryview(bytearray())
         self._private: dict[int, memoryview] = {}
@@ -75,35 +77,43 @@ class Memory:
         return None if found is None else bytes(found)
 
     def _accesses(self, size: int) -> dict[str, Callable[..., Any]]:
+        counts = self._counts
+
         def load(lane: int, address: int, code: FaultCode = FaultCode.LOAD_ADDRESS) -> int:
-            place = self._place(lane, address, size, code, loads=True)
+            place = self._find(lane, address, size)
+            if place is None:
+                raise LaneFault(code, address, lane)
+            if address < GROUP_BASE:
+                counts.bytes_loaded += size
+            elif address < PRIVATE_BASE:
+                counts.group_bytes += size
             return int.from_bytes(place, "little")
 
         def load_amo(lane: int, address: int) -> int:
             return load(lane, address, FaultCode.STORE_ADDRESS)
 
         def store(lane: int, address: int, value: int) -> None:
-            place = self._place(lane, address, size, FaultCode.STORE_ADDRESS, loads=False)
+            place = self._find(lane, address, size)
+            if place is None:
+                raise LaneFault(FaultCode.STORE_ADDRESS, address, lane)
+            if address < GROUP_BASE:
+                counts.bytes_stored += size
+            elif address < PRIVATE_BASE:
+                counts.group_bytes += size
             place[:] = value.to_bytes(size, "little")
 
         return {"load": load, "load_amo": load_amo, "store": store}
 
-    def _place(
-        self, lane: int, address: int, size: int, code: FaultCode, *, loads: bool
-    ) -> memoryview:
-        """The bytes of an access, counted. Raises LaneFault with `code` when there are none."""
+    def _find(self, lane: int, address: int, size: int) -> memoryview | None:
+        """The bytes of an access; None when they are not all there."""
+        base, end, view = self._last
+        if base <= address and address + size <= end:
+            return view[address - base : address - base + size]
         if address >= PRIVATE_BASE:
-            found, counter = _part(self._private_of(lane), address - PRIVATE_BASE, size), ""
-        elif address >= GROUP_BASE:
-            found, counter = _part(self._group, address - GROUP_BASE, size), "group_bytes"
-        else:
-            found = self._in_regions(address, size)
-            counter = "bytes_loaded" if loads else "bytes_stored"
-        if found is None:
-            raise LaneFault(code, address, lane)
-        if counter:
-            setattr(self._counts, counter, getattr(self._counts, counter) + size)
-        return found
+            return _part(self._private_of(lane), address - PRIVATE_BASE, size)
+        if address >= GROUP_BASE:
+            return _part(self._group, address - GROUP_BASE, size)
+        return self._in_regions(address, size)
 
     def _private_of(self, lane: int) -> memoryview:
         """The private memory of a lane, made when it is first asked for."""
@@ -116,7 +126,7 @@ class Memory:
         i = bisect_right(self._starts, address) - 1
         if i < 0:
             return None
-        base, _, view = self._regions[i]
+        base, _, view = self._last = self._regions[i]
         return _part(view, address - base, size)
 
 
