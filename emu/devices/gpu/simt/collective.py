@@ -45,6 +45,10 @@ class Context:
         return sum(1 << lane - self.warp.first for lane in self.lanes)
 
 
+Operation = Callable[[Context, Operands], list[int] | None]
+"""Gives a result for each lane; None is as good as zeros."""
+
+
 def illegal() -> LaneFault:
     """The fault of an instruction that lanes may not execute."""
     return LaneFault(FaultCode.ILLEGAL_INSTRUCTION, None)
@@ -53,7 +57,7 @@ def illegal() -> LaneFault:
 # votes, shuffles and swaps
 
 
-def _vote(decide: Callable[[Sequence[int]], bool]) -> Callable[[Context, Operands], list[int]]:
+def _vote(decide: Callable[[Sequence[int]], bool]) -> Operation:
     def vote(at: Context, operands: Operands) -> list[int]:
         result = int(decide([condition for (condition,) in operands]))
         return [result] * len(operands)
@@ -69,7 +73,7 @@ def _ballot(at: Context, operands: Operands) -> list[int]:
 
 def _shuffle(
     pick: Callable[[int, int, int, int], int], inside: Callable[[int, int, int], bool]
-) -> Callable[[Context, Operands], list[int]]:
+) -> Operation:
     """`pick` says from a lane, b, the lowest lane of its part of the warp and the mask which lane
     to read; `inside` from that and the ends of the part whether it counts. A lane that does not, or
     that does not execute this, leaves the reader its own value."""
@@ -97,7 +101,7 @@ def _not_above(other: int, lowest: int, highest: int) -> bool:
     return other <= highest
 
 
-def _compare_and_swap(bits: int) -> Callable[[Context, Operands], list[int]]:
+def _compare_and_swap(bits: int) -> Operation:
     """Lane by lane, as all atomic operations."""
 
     def swap(at: Context, operands: Operands) -> list[int]:
@@ -167,13 +171,13 @@ def _pred(at: Context, operands: Operands) -> None:
     at.warp.enable(kept or operands[-1][1], at.group.pc, at.behind)
 
 
-WHOLE: dict[str, Callable[[Context, Operands], list[int] | None]] = {
+WHOLE: dict[str, Operation] = {
     "tmc": _tmc, "wspawn": _wspawn, "split": _split, "join": _join, "bar": _bar, "pred": _pred,
 }  # fmt: skip
 """Instructions for all active lanes, which have no result or the same for all. Where one operand
 counts for the warp, it is the highest lane's."""
 
-LANE: dict[str, Callable[[Context, Operands], list[int] | None]] = {
+LANE: dict[str, Operation] = {
     **WHOLE,
     "vote.all": _vote(all),
     "vote.any": _vote(any),
@@ -258,14 +262,14 @@ def _tensor(at: Context, operands: Operands) -> list[int]:
     return [at.warp.tensor.execute(mnemonic, *values)] * len(operands)
 
 
-OPERATIONS: dict[str, Callable[[Context, Operands], list[int] | None]] = {
+OPERATIONS: dict[str, Operation] = {
     "lane": lane,
     "csr_swap": _read_csr,
     "csr_set": _read_csr,
     "csr_clear": _read_csr,
     "tensor": _tensor,
 }
-"""By the name in `m.system(name, ...)`. None as the result is as good as zeros."""
+"""By the name in `m.system(name, ...)`."""
 
 
 def is_legal(insn: Instruction) -> bool:
