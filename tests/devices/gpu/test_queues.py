@@ -18,6 +18,7 @@ from tests.devices.gpu.conftest import (
     QUEUE,
     RAM,
     RAM_BYTES,
+    REGISTERS,
     RING,
     US,
     VRAM,
@@ -554,3 +555,27 @@ def test_a_snapshot_goes_on_where_it_was_taken(guest) -> None:
         machine.pass_time()
         assert [machine.value(signal) for signal in done] == [0, 0, 0]
     assert [guest.times(s) for s in done] == [other.times(s) for s in done]
+
+
+# --- MSI-X --------------------------------------------------------------------------------------
+
+
+def test_msix_tells_signals_faults_and_calls_apart(guest) -> None:
+    gpu, table = guest.gpus[0], REGISTERS + 0x0100_0000
+    gpu.config.write(0x20, 4, table)
+    for vector in range(3):
+        entry = struct.pack("<QII", DATA + 8 * vector, 0x100 + vector, 0)
+        guest.put(table + 16 * vector, entry)
+    at = gpu.config.read(0x34, 1)
+    while gpu.config.read(at, 1) != 0x11:
+        at = gpu.config.read(at + 1, 1)
+    gpu.config.write(at + 2, 2, 0x8000)
+    guest.write(0x28, 7)
+    expected = [0, 0, 0]
+    packets = dispatch(guest.signal(mailbox=DATA + 64)), dispatch(kernel=64), agent(0, 1, *[0] * 5)
+    for vector, packet in enumerate(packets):
+        guest.submit(packet)
+        guest.pass_time()
+        expected[vector] = 0x100 + vector
+        assert [guest.load(DATA + 8 * i) for i in range(3)] == expected
+    assert not guest.lines[1].level
