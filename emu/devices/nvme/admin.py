@@ -49,7 +49,7 @@ class Admin:
     def _abort(self, command: Command) -> int:
         """Result 0 when the command was aborted, 1 when it was not there to abort."""
         sqid, cid = command.cdw10 & 0xFFFF, command.cdw10 >> 16
-        return 0 if self._nvme.abort(sqid, cid) else 1
+        return 0 if self._nvme.execution.abort(sqid, cid) else 1
 
     def _granted(self) -> tuple[int, int]:
         """How many submission and completion queues the guest has been given."""
@@ -96,7 +96,7 @@ class Admin:
         nvme, qid = self._nvme, command.cdw10 & 0xFFFF
         if qid == 0 or qid not in nvme.submission_queues:
             raise CommandError(Status.INVALID_QUEUE_ID)
-        nvme.abort_all(qid)
+        nvme.execution.abort_all(qid)
         del nvme.submission_queues[qid]
         return 0
 
@@ -106,7 +106,7 @@ class Admin:
             raise CommandError(Status.INVALID_QUEUE_ID)
         if any(queue.cqid == qid for queue in nvme.submission_queues.values()):
             raise CommandError(Status.INVALID_QUEUE_DELETION)
-        nvme.remove_completion_queue(qid)
+        nvme.execution.remove_completion_queue(qid)
         return 0
 
     def _configure_doorbell_buffers(self, command: Command) -> int:
