@@ -39,6 +39,11 @@ def test_every_gpu_of_the_server_reaches_every_other(aios: Boot) -> None:
         assert found["from RAM"] == pytest.approx(64 * 0.87, rel=0.12)
 
 
+def test_a_drive_writes_into_vram(aios: Boot, drive: Path) -> None:
+    found = rates(aios("gputest 0\npoweroff\n", drive).answer("gputest 0"))
+    assert 0 < found["from a drive"] <= 2.8
+
+
 def test_board_without_gpus_says_so(aios: Boot) -> None:
     session = aios("gpus\ngputest 0\npoweroff\n", board="edge")
     assert session.answer("gpus") == "no GPUs\n"

@@ -78,6 +78,13 @@ def test_a_copy_of_many_pieces_arrives_whole(guest) -> None:
     assert bytes(memory(guest, VRAM + 9, len(content))) == content
 
 
+@pytest.mark.parametrize("distance", [-100, -1, 1, 100])
+def test_a_row_that_overlaps_itself_is_copied_as_by_memmove(guest, distance: int) -> None:
+    content = randomise(guest, DATA + 100, 50_000)
+    ran(guest, copy(0, DATA + 100, DATA + 100 + distance, 50_000))
+    assert bytes(memory(guest, DATA + 100 + distance, 50_000)) == content
+
+
 @pytest.mark.parametrize(("rows", "row"), [(3, 5), (1000, 1), (17, 300), (5, 9 * MIB)])
 def test_rows_are_copied_with_their_pitches(guest, rows: int, row: int) -> None:
     pitch, other = row + 11, row + 3
