@@ -76,19 +76,16 @@ class Plic(Device, prefix="PLIC"):
             self._pending |= 1 << source
             self._update()
 
-    def _candidates(self, context: int) -> int:
-        first = context * _WORDS
-        words = self.enable[first : first + 4]
-        return self._pending & sum(word.value << 32 * i for i, word in enumerate(words))
-
     def _best(self, context: int, above: int) -> int:
         """The pending, enabled source of the highest priority above `above`, the lowest number
-        first; 0 if there is none."""
-        candidates, best, level = self._candidates(context), 0, above
-        while candidates:
-            source = (candidates & -candidates).bit_length() - 1
-            candidates &= candidates - 1
-            if self.priority[source].value > level:
+        first; 0 if there is none. Few are ever pending, so it is those that are looked at."""
+        pending, best, level = self._pending, 0, above
+        first = context * _WORDS
+        while pending:
+            source = (pending & -pending).bit_length() - 1
+            pending &= pending - 1
+            enabled = self.enable[first + source // 32].value >> source % 32 & 1
+            if enabled and self.priority[source].value > level:
                 best, level = source, self.priority[source].value
         return best
 
