@@ -526,7 +526,8 @@ class Intrinsic(Expr):
     volatile_load(ptr[T]) volatile_store(ptr[T], value); rdtime rdcycle rdinstret;
     min max (Int by signedness, Float), abs (Int wraps, Float); sqrt floor ceil fma (Float);
     float_bits and bits_float (between a Float and the unsigned Int of its size).
-    atomic_add atomic_min … (ptr[T], T): the old value, of an Int of 32 or 64 bits.
+    atomic_add atomic_min … (ptr[T], T), atomic_cas (ptr[T], expected T, new T): the old value, of
+    an Int of 32 or 64 bits.
     In lanes only: id (INT; immediates = (CSR name,)); barrier; vote_all vote_any (BOOL -> BOOL),
     ballot (BOOL -> U32); shuffle_up … (a scalar, INT).
     """

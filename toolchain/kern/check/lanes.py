@@ -128,8 +128,8 @@ for _name in ("shuffle_up", "shuffle_down", "shuffle_xor", "shuffle_idx"):
 # ── Memory that lanes share ──────────────────────────────────────────────────────────────────
 
 
-def _atomic(name: str) -> None:
-    @builtin(name, 2)
+def _atomic(name: str, operands: int = 1) -> None:
+    @builtin(name, 1 + operands)
     def atomic(context: Context, node: syntax.Call, expected: Type | None) -> typed.Expr:
         pointer = context.expression(node.arguments[0])
         target = pointer.type.target if isinstance(pointer.type, Ptr) else None
@@ -138,12 +138,18 @@ def _atomic(name: str) -> None:
                 message = f"'{name}' works on i32, u32, int or u64 in memory"
                 context.wrong(pointer.place, message, "its first argument is a ptr to one")
             return typed.Zero(POISON, node.place)
-        value = convert(context, context.expression(node.arguments[1], target), target)
-        return typed.Intrinsic(target, node.place, name, (), (pointer, value))
+        values = [
+            convert(context, context.expression(argument, target), target)
+            for argument in node.arguments[1:]
+        ]
+        if any(value.type == POISON for value in values):
+            return typed.Zero(POISON, node.place)
+        return typed.Intrinsic(target, node.place, name, (), (pointer, *values))
 
 
 for _name in ("add", "min", "max", "and", "or", "xor", "swap"):
     _atomic(f"atomic_{_name}")
+_atomic("atomic_cas", 2)
 
 
 # ── Which functions lanes run ────────────────────────────────────────────────────────────────

@@ -90,6 +90,16 @@ def _atomic(operation: str, unsigned: str = "") -> _Lowering:
     return lower
 
 
+def _compare_and_swap(f: FunctionEmitter, node: typed.Intrinsic, arguments: list[Value]) -> Value:
+    pointer, expected, new = arguments
+    align = types.align_of(node.type)
+    pair = f.let(
+        f"{{ {new.type}, i1 }}",
+        f"cmpxchg {pointer}, {expected}, {new} monotonic monotonic, align {align}",
+    )
+    return f.extract(pair, 0, new.type)
+
+
 def _absolute(f: FunctionEmitter, node: typed.Intrinsic, arguments: list[Value]) -> Value:
     if isinstance(node.type, types.Float):
         return _llvm("fabs")(f, node, arguments)
@@ -172,5 +182,6 @@ LOWERINGS: dict[str, _Lowering] = {
     "atomic_min": _atomic("min", "umin"),
     "atomic_max": _atomic("max", "umax"),
     "atomic_swap": _atomic("xchg"),
+    "atomic_cas": _compare_and_swap,
 }
 """How each intrinsic is written, by name; `lanes` adds those of lanes."""

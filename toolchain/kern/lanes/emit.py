@@ -15,7 +15,7 @@ from toolchain.kern.lanes import order
 from toolchain.kern.lanes.finish import finish
 from toolchain.kern.lanes.stand_ins import StandIns
 
-FEATURES = "+m,+a,+f,+d,+zba,+zbb,+zbs,+zimop"
+FEATURES = "+m,+a,+f,+d,+zba,+zbb,+zbs,+zacas,+zimop"
 """What lanes execute, and the stand-ins' Zimop. Nothing is compressed: all is decoded by words."""
 
 _OPTIONS = {
