@@ -284,7 +284,8 @@ fn launch(device: int, kernel: ptr, kernarg: ptr, bytes: int, gx: int, gy: int, 
         ("try launch k(1) over 5", "3:12: 'k' takes 2 arguments, not 1"),
         ("try launch k(1, 2.0) over 5",
          "3:17: the argument 'x' of 'k' must be ptr[int], not float"),
-        ("try launch k(1, x) over 5 by x", "3:30: the group must be int, not ptr[int] | write int(...) if that is meant"),
+        ("try launch k(1, x) over 5 by x", "3:30: the group must be int, not ptr[int] | "
+         "write int(...) if that is meant"),
         ("try launch f(x) over 5", "3:12: 'f' is no gpu function | declare it as gpu fn f(...)"),
         ("try launch x over 5", "3:12: a launch needs a call of a gpu function | "
          "launch name(arguments) over extent"),
