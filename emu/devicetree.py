@@ -45,6 +45,7 @@ def build(ram_size: int, bootargs: str, kernel_range: tuple[int, int] | None = N
     soc["#address-cells"] = soc["#size-cells"] = 2
     soc["compatible"], soc["ranges"] = "simple-bus", None
     _low_speed(soc)
+    _virtio(soc)
     _pcie(soc, ram_size)
     _interrupts(soc)
     return flatten(root)
@@ -97,6 +98,13 @@ def _low_speed(soc: Node) -> None:
     names = ["sifive,test1", "sifive,test0", "syscon"]
     test = _device(soc, "test", at.FINISHER, Finisher.SIZE, names)
     test["phandle"] = _TEST
+
+
+def _virtio(soc: Node) -> None:
+    for slot in range(at.VIRTIO_SLOTS):
+        base = at.VIRTIO + slot * at.VIRTIO_SIZE
+        node = _device(soc, "virtio_mmio", base, at.VIRTIO_SIZE, "virtio,mmio")
+        node["interrupts"], node["interrupt-parent"] = at.VIRTIO_IRQ + slot, _PLIC
 
 
 def _pcie(soc: Node, ram_size: int) -> None:

@@ -26,7 +26,7 @@ from emu.devices.device import Device
 from emu.errors import AiosError
 from emu.loader import BootRom, Image
 from emu.memory import Memory
-from emu.platform import Drive, Hooks, Platform
+from emu.platform import Drive, Hooks, Platform, VirtioDrive
 from emu.snapshot import Snapshot
 from emu.trace import Trace
 
@@ -74,7 +74,7 @@ class Machine:
         *,
         kernel: bytes | None = None,
         bios: bytes | None = None,
-        drives: Sequence[Drive] = (),
+        drives: Sequence[Drive | VirtioDrive] = (),
         append: str = "",
         console: Console,
         engine: str = "native",

@@ -9,11 +9,13 @@ CLINT = 0x200_0000
 PCIE_IO, PCIE_IO_SIZE = 0x300_0000, 0x1_0000
 PLIC = 0xC00_0000
 UART = 0x1000_0000
+VIRTIO, VIRTIO_SIZE, VIRTIO_SLOTS = 0x1000_1000, 0x1000, 8
 PCIE_ECAM = 0x3000_0000
 PCIE_MEMORY_32, PCIE_MEMORY_32_SIZE = 0x4000_0000, 0x4000_0000
 RAM = 0x8000_0000
 
-UART_IRQ, RTC_IRQ, PCIE_IRQ = 10, 11, 32  # PCIe has four, from 32 on
+VIRTIO_IRQ, UART_IRQ, RTC_IRQ, PCIE_IRQ = 1, 10, 11, 32
+"""Of several slots (virtio) and lines (PCIe has four) the first one's; the others follow."""
 
 PCIE_MEMORY_64_SIZE = 2 << 40  # eight GPUs with 128 GiB of BAR each, and room to align
 _PCIE_MEMORY_64_ALIGNMENT = 1 << 40

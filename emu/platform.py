@@ -26,10 +26,11 @@ from emu.devices.rtc import Rtc
 from emu.devices.system import System
 from emu.devices.tpu import Tpu
 from emu.devices.uart import Uart
+from emu.devices.virtio import EmptySlot, VirtioBlock, VirtioDrive
 from emu.errors import AiosError
 from emu.trace import Trace
 
-__all__ = ["Drive", "Hooks", "Platform"]
+__all__ = ["Drive", "Hooks", "Platform", "VirtioDrive"]
 
 NS_PER_SECOND = 1_000_000_000
 M_SOFTWARE, M_TIMER, S_EXTERNAL, M_EXTERNAL = 3, 7, 9, 11
@@ -54,7 +55,7 @@ class Platform:
         bus: Bus,
         events: EventQueue,
         console: Console,
-        drives: Sequence[Drive],
+        drives: Sequence[Drive | VirtioDrive],
         hooks: Hooks,
         trace: Trace | None,
     ) -> None:
@@ -71,7 +72,9 @@ class Platform:
         self.bridge = self._build_pcie()
         self.backings: list[Backing] = []
         try:
-            functions = [*self._nvmes(drives), *self._accelerators()]
+            self.virtio = self._virtio([d for d in drives if isinstance(d, VirtioDrive)])
+            nvmes = self._nvmes([d for d in drives if isinstance(d, Drive)])
+            functions = [*nvmes, *self._accelerators()]
         except BaseException:
             self.close()
             raise
@@ -79,7 +82,8 @@ class Platform:
             self.bridge.plug(function)
         self._map()
         core: list[Device] = [self.clint, self.plic, self.uart, self.rtc, self.finisher]
-        self.devices: dict[str, Device] = {d.name: d for d in [*core, *functions]}
+        found = [*core, *self.virtio, *functions]
+        self.devices: dict[str, Device] = {device.name: device for device in found}
 
     def _line(self, number: int, name: str) -> Line:
         """A line to the hart's mip bit `number`, noted in `lines`."""
@@ -100,6 +104,23 @@ class Platform:
             Window("pcie-mem64", high, at.PCIE_MEMORY_64_SIZE),
         ]
         return HostBridge(self._bus, windows, self.plic.sources[at.PCIE_IRQ : at.PCIE_IRQ + 4])
+
+    def _virtio(self, drives: Sequence[VirtioDrive]) -> list[VirtioBlock]:
+        """The disks of the virtio slots, from the first one on."""
+        if len(drives) > at.VIRTIO_SLOTS:
+            raise AiosError(
+                f"There are {at.VIRTIO_SLOTS} virtio slots, but {len(drives)} drives with "
+                "if=virtio are given."
+            )
+        disks: list[VirtioBlock] = []
+        for i, drive in enumerate(drives):
+            backing = Backing(drive.path, readonly=drive.readonly)
+            self.backings.append(backing)
+            line = self.plic.sources[at.VIRTIO_IRQ + i]
+            disks.append(
+                VirtioBlock(f"virtio{i}", self._system, line, backing, legacy=drive.legacy)
+            )
+        return disks
 
     def _nvmes(self, drives: Sequence[Drive]) -> list[PciFunction]:
         board, controllers = self._board, group_drives(drives)
@@ -129,12 +150,16 @@ class Platform:
         bus.map(at.CLINT, Clint.SIZE, self.clint)
         bus.map(at.PLIC, Plic.SIZE, self.plic)
         bus.map(at.UART, Uart.SIZE, self.uart)
+        for slot in range(at.VIRTIO_SLOTS):
+            used = slot < len(self.virtio)
+            device = self.virtio[slot] if used else EmptySlot(f"virtio{slot}")
+            bus.map(at.VIRTIO + slot * at.VIRTIO_SIZE, at.VIRTIO_SIZE, device)
         bus.map(at.PCIE_ECAM, HostBridge.ECAM_SIZE, self.bridge)
 
     def reset(self) -> None:
         """Reset every device; the bridge resets its functions."""
         self.bridge.reset()
-        for device in (self.clint, self.uart, self.rtc, self.finisher, self.plic):
+        for device in (*self.virtio, self.clint, self.uart, self.rtc, self.finisher, self.plic):
             device.reset()
 
     def cut_power(self) -> None:

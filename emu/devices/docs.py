@@ -24,9 +24,10 @@ from emu.devices.registers import Access, Register
 from emu.devices.rtc import Rtc
 from emu.devices.tpu import Tpu
 from emu.devices.uart import Uart
+from emu.devices.virtio import VirtioBlock
 
 DEVICES: tuple[type[Device], ...] = (
-    *(Uart, Clint, Plic, Rtc, Finisher),
+    *(Uart, Clint, Plic, Rtc, Finisher, VirtioBlock),
     *(ConfigSpace, Express, Msix, MsixTable),
     *(Nvme, Gpu, Tpu),
 )
@@ -107,6 +108,8 @@ def _register_reference(kind: type[Register]) -> str:
     where = f"{kind.offset:#x}, {kind.size} byte{'s' if kind.size > 1 else ''}"
     if kind.count > 1:
         where += f", {kind.count} of them {kind.stride:#x} bytes apart"
+    if kind.bank:
+        where += f", bank {kind.bank}"
     if kind.side != "both":
         where += f", {kind.side} only"
     lines = [f"\n### {_words(kind.__name__)} ({where})\n\n{_doc(kind)}\n"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emu.errors import AiosError
-from emu.platform import Drive
+from emu.platform import Drive, VirtioDrive
 from toolchain import cli
 from toolchain.cli.run import parse_drive
 
@@ -101,9 +101,12 @@ def test_drives_are_paths_or_options() -> None:
     assert parse_drive("file=a,block=4096,controller=1,nsid=3,faults=p.toml") == Drive(
         "a", block=4096, controller=1, nsid=3, faults="p.toml"
     )
+    assert parse_drive("file=a,if=virtio,legacy=on") == VirtioDrive("a", legacy=True)
     for text, match in (
+        ("file=a,legacy=on", "says legacy=on, which is for if=virtio only"),
+        ("file=a,if=virtio,nsid=1", "asks for what only NVMe has"),
         ("file=a,nsid=one", "says nsid=one, but it must be a number"),
-        ("file=a,if=ide", "says if=ide; besides file it takes if=nvme"),
+        ("file=a,if=ide", "says if=ide; besides file it takes if=nvme, if=virtio"),
         ("if=nvme", "names no file; write file=PATH"),
         ("file=a,nonsense", "'nonsense' is no key=value"),
         ("file=a,cache=none", "says cache=none"),

@@ -64,6 +64,8 @@ def test_the_tree_survives_a_round_trip_through_dtc(tool) -> None:
         "serial@10000000",
         "test@100000",
         "pci@30000000",
+        "virtio_mmio@10001000",
+        "virtio_mmio@10008000",
         "plic@c000000",
         "clint@2000000",
         "interrupt-controller",

@@ -12,14 +12,19 @@ from emu.errors import AiosError
 if TYPE_CHECKING:
     from emu.console import Console
     from emu.machine import ExitStatus, Machine
-    from emu.platform import Drive
+    from emu.platform import Drive, VirtioDrive
     from emu.trace import Trace
 
 NAME = "run"
 HELP = "run a kernel on the machine (Ctrl-A x ends it)"
 
 _EXIT_CODE_LIMIT = 256
-_CHOICES = {"if": ("nvme",), "format": ("raw",), "readonly": ("on", "off")}
+_CHOICES = {
+    "if": ("nvme", "virtio"),
+    "format": ("raw",),
+    "readonly": ("on", "off"),
+    "legacy": ("on", "off"),
+}
 _NUMBERS = ("block", "controller", "nsid")
 
 
@@ -47,8 +52,9 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE|file=FILE[,KEY=VALUE...]",
-        help="an NVMe drive in the raw FILE (may be repeated); the keys: if=nvme, readonly=on, "
-        "block=512|4096, faults=PLAN.toml; controller=N[,nsid=N]: a namespace of drive N",
+        help="a drive in the raw FILE (may be repeated); the keys: if=nvme, readonly=on, "
+        "block=512|4096, faults=PLAN.toml; controller=N[,nsid=N]: a namespace of drive N; "
+        "if=virtio, legacy=on",
     )
     parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
     parser.add_argument("--trace", metavar="FILE", help="record device accesses and traps as JSON")
@@ -74,11 +80,12 @@ def _time(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def parse_drive(text: str) -> Drive:
+def parse_drive(text: str) -> Drive | VirtioDrive:
     """A --drive option: a path, or `key=value` pairs as QEMU has them (a comma in a path is doubled
     there). Besides QEMU's keys, `block` is the size of a block, `controller` the drive of which the
-    file becomes a namespace, `nsid` its number there, `faults` the path of a fault plan."""
-    from emu.platform import Drive
+    file becomes a namespace, `nsid` its number there, `faults` the path of a fault plan; with
+    `if=virtio`, `legacy` chooses the older layout of the registers."""
+    from emu.platform import Drive, VirtioDrive
 
     if not text.startswith(tuple(f"{key}=" for key in ("file", *_CHOICES, *_NUMBERS, "faults"))):
         return Drive(text)
@@ -101,7 +108,14 @@ def parse_drive(text: str) -> Drive:
             raise AiosError(
                 f"--drive {text} says {key}={value}; besides file it takes {', '.join(choices)}."
             )
-    return Drive(path, readonly=options.get("readonly") == "on", faults=plan, **numbers)
+    readonly, legacy = options.get("readonly") == "on", options.get("legacy")
+    if options.get("if") == "virtio":
+        if plan is not None or numbers:
+            raise AiosError(f"--drive {text} asks for what only NVMe has; leave if=virtio away.")
+        return VirtioDrive(path, readonly, legacy == "on")
+    if legacy is not None:
+        raise AiosError(f"--drive {text} says legacy={legacy}, which is for if=virtio only.")
+    return Drive(path, readonly=readonly, faults=plan, **numbers)
 
 
 def _drive_number(text: str, key: str, value: str) -> int:
