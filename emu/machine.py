@@ -93,7 +93,10 @@ class Machine:
         hooks = Hooks(self._set_interrupt, self._finish, self._restart)
         first, second = loader.stages(self.memory, kernel, kernel_name, bios, bios_name)
         self._load(first, second, append)
-        self.platform = Platform(board, self.bus, self.events, console, drives, hooks, trace)
+        reference = engine == "reference"
+        self.platform = Platform(
+            board, self.bus, self.events, console, drives, hooks, trace, reference=reference
+        )
         if trace is not None:
             trace.now = lambda: self.clock.now_ps
             self.hart.on_trap = trace.trap

@@ -47,7 +47,8 @@ class Hooks:
 
 
 class Platform:
-    """All devices of a machine. `devices` lists them by name in the order of their creation."""
+    """All devices of a machine. `devices` lists them by name in the order of their creation; with
+    `reference` the GPUs execute kernels by the reference engine."""
 
     def __init__(
         self,
@@ -58,8 +59,11 @@ class Platform:
         drives: Sequence[Drive | VirtioDrive],
         hooks: Hooks,
         trace: Trace | None,
+        *,
+        reference: bool = False,
     ) -> None:
         self._board, self._bus, self._trace = board, bus, trace
+        self._reference = reference
         self._system = System(bus, events, trace)
         self._hooks = hooks
         self.lines: list[Line] = []
@@ -138,7 +142,8 @@ class Platform:
 
     def _accelerators(self) -> list[PciFunction]:
         gpu, tpu = self._board.gpu, self._board.tpu
-        fabric, engine = Fabric(gpu.link_mb_s > 0), default_engine(gpu.compute_units)
+        fabric = Fabric(gpu.link_mb_s > 0)
+        engine = default_engine(gpu.compute_units, reference=self._reference)
         gpus = [Gpu(f"gpu{i}", self._system, gpu, fabric, engine) for i in range(gpu.count)]
         tpus = [Tpu(f"tpu{i}", self._system, tpu) for i in range(tpu.count)]
         return [*gpus, *tpus]
