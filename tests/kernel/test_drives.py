@@ -5,6 +5,7 @@ device from outside; each board has its turn."""
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,31 @@ def test_namespaces_of_one_controller_are_drives(kernel: Path, tmp_path: Path) -
     ]
     assert ", 3 namespaces" in boot.answer("devices")
     assert "digits.onnx" in boot.answer("models")
+
+
+def test_namespaces_that_the_kernel_cannot_use_are_left_out(
+    tool: Callable[[str], str], kernel: Path, tmp_path: Path
+) -> None:
+    """On QEMU, for our drives have no such formats."""
+    command = [tool("qemu-system-riscv64"), "-M", "virt", "-m", "1G", "-bios", "none"]
+    command += ["-kernel", str(kernel), "-display", "none", "-monitor", "none", "-serial", "stdio"]
+    command += ["-device", "nvme,id=n,serial=aios"]
+    sizes = "logical_block_size=8192,physical_block_size=8192"
+    for i, options in enumerate((sizes, "ms=8", ""), 1):
+        path = make_disk(tmp_path / f"{i}.img")
+        path.write_bytes(path.read_bytes().ljust(1 << 20, b"\0"))
+        command += ["-drive", f"file={path},if=none,format=raw,id=d{i}"]
+        command += ["-device", f"nvme-ns,drive=d{i},bus=n,{options}".rstrip(",")]
+    typed = b"\nlog\ndrives\nmodels\npoweroff\n"
+    done = subprocess.run(command, input=typed, capture_output=True, timeout=60, check=True)
+    said = done.stdout.decode().replace("\r", "")
+    assert re.search(
+        r"NVMe0: namespace 1 has \d+ blocks of 2\^13 bytes with 0 of metadata, which the kernel",
+        said,
+    )
+    assert re.search(r"NVMe0: namespace 2 has \d+ blocks of 2\^9 bytes with 8 of metadata", said)
+    assert "0  NVMe0 namespace 3  1024 KiB in blocks of 512 bytes\n" in said
+    assert "digits.onnx" in said
 
 
 @pytest.mark.parametrize("name", BOARDS)

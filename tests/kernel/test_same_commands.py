@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from emu import board
 from emu.console import MemoryConsole
 from emu.machine import Machine
@@ -23,28 +25,43 @@ def is_coalescing(command: Command) -> bool:
     return (command.queue, command.opcode, command.what) == (0, SET_FEATURES, (0x08,))
 
 
-def make_drive(path: Path) -> Path:
-    path.write_bytes(random.Random(4).randbytes(SIZE))
-    return path
+def make_drives(folder: Path, blocks: dict[int, int]) -> dict[int, Path]:
+    """A file for each namespace."""
+    folder.mkdir()
+    paths = {nsid: folder / f"{nsid}.img" for nsid in blocks}
+    for nsid, path in paths.items():
+        path.write_bytes(random.Random(nsid).randbytes(SIZE))
+    return paths
 
 
-def run_on_qemu(qemu: str, kernel: Path, drive: Path) -> tuple[list[str], list[Command]]:
+def run_on_qemu(
+    qemu: str, kernel: Path, drives: dict[int, Path], blocks: dict[int, int]
+) -> tuple[list[str], list[Command]]:
     command = [qemu, "-M", "virt", "-m", "1G", "-bios", "none", "-kernel", str(kernel)]
     command += ["-display", "none", "-monitor", "none", "-serial", "stdio"]
-    command += ["-drive", f"file={drive},if=none,format=raw,id=d"]
-    command += ["-device", "nvme,drive=d,serial=aios", "-trace", "pci_nvme*"]
+    command += ["-device", "nvme,id=n,serial=aios", "-trace", "pci_nvme*"]
+    for nsid, path in drives.items():
+        size = blocks[nsid]
+        command += ["-drive", f"file={path},if=none,format=raw,id=d{nsid}"]
+        command += ["-device", f"nvme-ns,drive=d{nsid},bus=n,nsid={nsid},"
+                    f"logical_block_size={size},physical_block_size={size}"]  # fmt: skip
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True, text=True
     )
     return done.stdout.splitlines(), from_qemu(done.stderr.splitlines())
 
 
-def run_on_ours(kernel: Path, drive: Path) -> tuple[list[str], list[Command]]:
+def run_on_ours(
+    kernel: Path, drives: dict[int, Path], blocks: dict[int, int]
+) -> tuple[list[str], list[Command]]:
     console, witness = MemoryConsole(), Witness()
     with Machine(
         board.load("workstation"),
         kernel=kernel.read_bytes(),
-        drives=[Drive(str(drive))],
+        drives=[
+            Drive(str(path), controller=0, nsid=nsid, block=blocks[nsid])
+            for nsid, path in drives.items()
+        ],
         console=console,
         trace=witness,
     ) as machine:
@@ -53,15 +70,22 @@ def run_on_ours(kernel: Path, drive: Path) -> tuple[list[str], list[Command]]:
     return console.text.splitlines(), witness.commands
 
 
+@pytest.mark.parametrize("blocks", [{1: 512}, {1: 4096, 3: 512}], ids=["one", "two"])
 def test_commands_and_statuses_are_those_on_qemu(
-    tool: Callable[[str], str], build: Callable[[str], Path], tmp_path: Path
+    tool: Callable[[str], str],
+    build: Callable[[str], Path],
+    tmp_path: Path,
+    blocks: dict[int, int],
 ) -> None:
+    """`blocks` has the block size of each namespace."""
     kernel = build("exercise")
-    theirs, ours = make_drive(tmp_path / "theirs.img"), make_drive(tmp_path / "ours.img")
-    their_words, their_commands = run_on_qemu(tool("qemu-system-riscv64"), kernel, theirs)
-    our_words, our_commands = run_on_ours(kernel, ours)
+    theirs, ours = (make_drives(tmp_path / name, blocks) for name in ("theirs", "ours"))
+    qemu = tool("qemu-system-riscv64")
+    their_words, their_commands = run_on_qemu(qemu, kernel, theirs, blocks)
+    our_words, our_commands = run_on_ours(kernel, ours, blocks)
     assert our_words == their_words
-    assert ours.read_bytes() == theirs.read_bytes()
+    for nsid in blocks:
+        assert ours[nsid].read_bytes() == theirs[nsid].read_bytes()
 
     # QEMU 7.2 has no interrupt coalescing to set, so it is asked once; nothing else may differ.
     refused = [c for c in their_commands if is_coalescing(c)]
@@ -73,5 +97,6 @@ def test_commands_and_statuses_are_those_on_qemu(
 
     transfers = [c for c in our_commands if c.queue == 1 and c.opcode in (READ, WRITE)]
     assert len(transfers) > 50
-    assert max(c.what[1] for c in transfers) == 1024  # as large as both controllers allow
+    for nsid, size in blocks.items():  # as large as both controllers allow
+        assert max(c.what[1] for c in transfers if c.nsid == nsid) * size == 512 << 10
     assert any(c.status for c in our_commands), "mistakes are among what is compared"
