@@ -10,7 +10,7 @@ import pytest
 from tests.kernel.conftest import Boot
 
 COMMANDS = ["help", "devices", "drives", "models", "spawn", "infer", "agents", "mem", "tasks"]
-COMMANDS += ["readtest", "gpus", "gputest", "log"]
+COMMANDS += ["readtest", "gpus", "gputest", "tpus", "tputest", "log"]
 
 
 def test_boots_to_its_prompt_and_powers_off(machine: Boot, drive: Path) -> None:

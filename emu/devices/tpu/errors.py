@@ -35,14 +35,14 @@ MEANINGS = {
     Code.RESERVED: "Bits that must be zero are not, or a field has a value without a meaning. "
     "Value: the bits behind the opcode, or the field's value.",
     Code.FETCH: "The ring cannot be read. Value: the bus address.",
-    Code.RING: "TAIL, or the ring's size, is beyond what it may be. Value: the entry.",
+    Code.RING: "TAIL or the ring's size is beyond what it may be. Value: the entry.",
     Code.BUFFER: "Rows behind the end of the unified buffer. Value: the first row behind the last.",
     Code.ACCUMULATOR: "Rows behind the last accumulator. Value: the first row behind the last.",
     Code.LENGTH: "An extent is 0, or there are more vectors than accumulators. Value: the extent.",
     Code.WEIGHT_ADDRESS: "Bytes behind the end of the weight memory. Value: the first byte.",
     Code.NO_WEIGHTS: "A product without a tile: none was used yet, or the FIFO is empty. Value: 0.",
-    Code.FIFO_FULL: "A tile for which the FIFO has no room, and no product before it that makes "
-    "some: it would wait for ever. Value: the tile's address.",
+    Code.FIFO_FULL: "The FIFO has no room for a tile, and no product before it makes some. It "
+    "would wait for ever. Value: the tile's address.",
     Code.FORMAT: "Types that do not go together. Value: the type's number.",
     Code.DMA: "The bus address is no memory that the TPU can reach. Value: the address.",
     Code.SETTING: "A setting that the instruction needs has an impossible value. Value: the value.",

@@ -1,9 +1,10 @@
 """When the TPU's units do what: a model in cycles of the array's clock.
 
 Instructions are issued in order, one a cycle, each to its unit, which can start it in the fourth
-stage of the pipeline; a unit works through its own in order, and units overlap. An instruction starts when its unit is free and nothing that others have
-not finished touches the same rows (the hardware interlock: "the matrix unit will stall if the input
-activation or weight data is not ready"). `sync` holds the issue of all that follows.
+stage of the pipeline; a unit works through its own in order, and units overlap. An instruction
+starts when its unit is free and nothing that others have not finished touches the same rows (the
+hardware interlock: "the matrix unit will stall if the input activation or weight data is not
+ready"). `sync` holds the issue of all that follows.
 
 All constants are the machine's (Jouppi et al., ISCA 2017; the board file has the figures):
 
