@@ -1,8 +1,12 @@
 """The NVMe drive (NVM Express base specification 1.4), in the order in which a command meets it:
-`registers` (the BAR), `controller` (enable, doorbells, fetching, completing), `queues`, `command`
-and `status` (what stands in queue entries), `admin`, `identify`, `features`, `logs`, `io` (what
-commands do), `prp` (where their data lies), `backing` (the host file), `timing` (when they are
-done).
+
+- `registers` (the BAR) and `controller` (enabling, doorbells, resets, power), `buffer` (the
+  controller memory buffer), `shadow` (doorbells in memory);
+- `queues`, `command`, `status` (what stands in queue entries), `pipeline` and `execution` (what is
+  under way, from a doorbell to a completion), `interrupts`, `events`;
+- `admin`, `identify`, `features`, `logs`, `io` (what commands do), `prp` (where their data lies);
+- `namespace` (blocks), `cache`, `faults`, `backing` (the host file), `timing` (when commands are
+  done), and `drives` (from `--drive` to controllers).
 """
 
 from emu.devices.nvme.controller import Nvme

@@ -4,6 +4,8 @@ A command starts when the drive can take another one: two starts lie at least 1 
 comes the access itself, and last the data passes the drive's one data path. Reads and writes are
 limited apart. The latency of the board is that of a 4 KiB command on an idle drive; so one
 command at a time gives 1 / latency, many small ones the IOPS, and large ones the bandwidth.
+
+Completions are posted in bursts: `burst_ps` is how far behind the first one they may be due.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Timing:
         self.enable_ps = self.board.enable_latency_us * PS_PER_US
         """From enabling the controller to its being ready."""
         self.burst_ps = self.board.burst_us * PS_PER_US
-        """Commands that are done within this time of each other are answered together."""
+        """Commands that are done within this time of the first are answered with it."""
         self.reset()
 
     def reset(self) -> None:

@@ -48,7 +48,7 @@ class Driver:
         self.events = EventQueue(Clock())
         self.lines = [Line() for _ in range(4)]
         windows = [Window("mem32", BAR, 0x4000_0000)]
-        bridge = HostBridge(self.bus, windows, self.lines)
+        self.bridge = HostBridge(self.bus, windows, self.lines)
         if isinstance(drives, Path):
             drives = [Drive(str(drives), readonly=readonly, controller=0)]
         figures = dataclasses.replace(load("workstation").nvme, **board)
@@ -56,7 +56,7 @@ class Driver:
         self.backing = self.namespaces[0].backing
         system = System(self.bus, self.events)
         self.nvme = Nvme("nvme0", system, self.namespaces, figures)
-        bridge.plug(self.nvme)
+        self.bridge.plug(self.nvme)
         self.turn_on()
         self.cid = 0
 

@@ -6,6 +6,9 @@ import struct
 
 import pytest
 
+from emu.devices.memory import DeviceMemory
+from emu.devices.pcie import PciFunction
+from emu.devices.system import System
 from tests.devices.nvme.test_interrupts import enable_messages
 
 BAR, CMB = 0x4000_0000, 0x4400_0000
@@ -95,6 +98,35 @@ def test_the_buffer_forgets_in_a_power_cut_and_not_in_a_reset(ready) -> None:
     ready.nvme.power_cut()
     ready.turn_on()
     assert ready.bus.read(CMB, 8) == 0
+
+
+class Accelerator(PciFunction):
+    """Another function on the bus, with a megabyte of memory behind BAR 2."""
+
+    IDENTITY = (0x1DE5, 0x00FF, 0x120000, 0)
+
+    def __init__(self, system: System) -> None:
+        super().__init__("accelerator", system)
+        self.memory = DeviceMemory("accelerator.memory", 1 << 20)
+        self.add_bar(2, 1 << 20, self.memory)
+
+
+def test_reads_and_writes_straight_to_another_devices_memory(ready) -> None:
+    """As GPUDirect Storage has it; where registers lie, no data can go."""
+    other = Accelerator(ready.nvme.system)
+    ready.bridge.plug(other)
+    other.config.write(0x10, 4, 0x5000_0000)
+    other.config.write(0x18, 4, 0x5100_0000)
+    other.config.write(0x04, 2, 6)
+    assert ready.io(READ, 33, 2, prp1=0x5100_2000).status == OK
+    assert bytes(other.memory.view(0x2000, 8)) == struct.pack("<Q", 33)
+    other.memory.view(0x3000, 512)[:] = b"v" * 512
+    assert ready.io(WRITE, 90, 1, prp1=0x5100_3000).status == OK
+    assert ready.read_blocks(90) == b"v" * 512
+    assert ready.io(READ, 0, 1, prp1=0x5000_0000).status == BAD_ADDRESS
+    assert ready.io(READ, 0, 8, prp1=0x510F_FF00, prp2=0x5110_0000).status == BAD_ADDRESS
+    other.config.write(0x04, 2, 0)
+    assert ready.io(READ, 0, 1, prp1=0x5100_2000).status == BAD_ADDRESS
 
 
 # --- shadow doorbells ---------------------------------------------------------------------------

@@ -371,6 +371,15 @@ def test_halves_that_do_not_fit_are_refused(ready) -> None:
     assert fuse(ready, {"nsid": 9}, {"nsid": 9}) == [INVALID_NAMESPACE, (0, 9)]
 
 
+def test_aborting_a_pair_takes_both_halves(ready) -> None:
+    first = ready.push(1, COMPARE, flags=1, nsid=1)
+    second = ready.push(1, WRITE, flags=2, nsid=1)
+    assert ready.command(0, 8, cdw10=first << 16 | 1).result == 0
+    found = {answer.cid: answer.status for answer in (ready.answer(1), ready.answer(1))}
+    assert found == {first: (0, 7), second: (0, 7)}
+    assert ready.events.next_ps() is None  # nobody waits for what does not come any more
+
+
 def test_a_first_half_waits_for_its_second_and_goes_with_its_queue(ready) -> None:
     half = ready.push(1, COMPARE, flags=1, nsid=1)
     ready.let_time_pass()
