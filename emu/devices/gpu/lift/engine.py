@@ -35,6 +35,9 @@ from emu.devices.gpu.simt.memory import view_of
 _KERNELS_MAX = 256
 """Kernels kept; when there are more, all are forgotten."""
 _LIMIT_MAX = (1 << 62) - 1
+REFERENCE_LIMIT = 1 << 24
+"""Warp instructions that the watchdog allows a kernel that is refused: minutes of the host, where
+the board's figure would be hours."""
 
 
 class LiftedEngine:
@@ -56,7 +59,7 @@ class LiftedEngine:
             return Outcome(Fault(FaultCode.BAD_KERNEL))
         kernel = self.kernel(dispatch, code)
         if kernel is None:
-            return self.reference.run(dispatch, memory, limit)
+            return self.reference.run(dispatch, memory, min(limit, REFERENCE_LIMIT))
         return _Run(kernel, dispatch, memory, limit, self.units).outcome()
 
     def kernel(self, dispatch: Dispatch, code: bytes) -> Kernel | None:

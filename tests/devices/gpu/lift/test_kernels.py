@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from emu.devices.gpu.dispatch import FaultCode
+from emu.devices.gpu.lift import engine
 from tests.devices.gpu.lanes import Bench
-from tests.devices.gpu.lift.both import both
+from tests.devices.gpu.lift.both import ENGINE, both
 
 D = Bench.DATA
 GLOBAL_ID = """
@@ -152,3 +153,13 @@ def test_warps_that_wait_for_nothing_are_stopped() -> None:
 @pytest.mark.parametrize("text", ["tmc t0; ret", "fadd.s fa0, fa0, fa0, rtz; ret", "jr a0"])
 def test_what_is_not_lifted_is_executed_all_the_same(text: str) -> None:
     both(text, lifts=False)
+
+
+def test_a_refused_kernel_that_never_ends_is_stopped_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "REFERENCE_LIMIT", 1000)
+    outcome = Bench(ENGINE).run("li t0, -1; tmc t0; j .", limit=1 << 40)
+    assert outcome.fault is not None
+    assert outcome.fault.code is FaultCode.WATCHDOG
+    assert outcome.counts.warp_instructions == 1000
