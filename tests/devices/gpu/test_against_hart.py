@@ -121,8 +121,8 @@ def on_lanes(bench: Bench, program: Program) -> list[Result] | int:
 
 def _is_for_lanes(program: Program, pc: int) -> bool:
     """Whether the word at `pc`, perhaps the middle of an instruction, is one that harts lack."""
-    offset = pc - CODE - START
-    return program.code[offset] & OPCODE == CUSTOM_0
+    word = program.code[pc - CODE - START :]
+    return bool(word) and word[0] & OPCODE == CUSTOM_0
 
 
 def compare(bench: Bench, program: Program) -> None:
