@@ -8,28 +8,15 @@ piece's time is the difference that it makes to the time of the whole, so cuttin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from emu.devices.dma import DmaPort
 from emu.devices.gpu.packets import Transfer
 
 PIECE_BYTES = 8 << 20
 _BURST_BYTES = 64  # what a memory moves at least, so what a shorter row costs; no product's figure
-
-Rectangle = tuple[int, int, int]
-"""First address, rows, distance from row to row."""
-
-
-class Port(Protocol):
-    """What copying needs of a DMA port."""
-
-    def view(self, address: int, n: int) -> memoryview | None:
-        """The bytes there themselves, or None."""
-
-    def clear(self, address: int, n: int) -> bool:
-        """Whether the bytes there could be made zero, at the cost of none to the host."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ def weight(transfer: Transfer, position: int) -> int:
     return row * max(transfer.row_bytes, _BURST_BYTES) + column
 
 
-def find_bad_address(port: Port, transfer: Transfer) -> int | None:
+def find_bad_address(port: DmaPort, transfer: Transfer) -> int | None:
     """The operand that DMA does not reach as a whole; None when all is well."""
     whole = Piece(0, transfer.rows, transfer.row_bytes)
     if _rows(port, whole, transfer.destination, transfer.destination_pitch) is None:
@@ -75,7 +62,7 @@ def find_bad_address(port: Port, transfer: Transfer) -> int | None:
     return None
 
 
-def move(port: Port, transfer: Transfer, piece: Piece) -> bool:
+def move(port: DmaPort, transfer: Transfer, piece: Piece) -> bool:
     """Move a piece; False, and nothing is written, when memory is not there any more."""
     row, column = divmod(piece.position, transfer.row_bytes)
     to = transfer.destination + row * transfer.destination_pitch + column
@@ -96,7 +83,7 @@ def move(port: Port, transfer: Transfer, piece: Piece) -> bool:
     return True
 
 
-def _rows(port: Port, piece: Piece, address: int, pitch: int) -> npt.NDArray[np.uint8] | None:
+def _rows(port: DmaPort, piece: Piece, address: int, pitch: int) -> npt.NDArray[np.uint8] | None:
     """The bytes of a piece in memory as a matrix, or None when not all of them are there."""
     view = port.view(address, (piece.rows - 1) * pitch + piece.row_bytes)
     if view is None:

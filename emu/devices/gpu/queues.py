@@ -12,9 +12,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Protocol
 
 from emu.clock import PS_PER_US
+from emu.devices.dma import DmaPort
 from emu.devices.gpu.packets import PACKET_BYTES
 
 QUEUE_BYTES = 256
@@ -49,19 +49,6 @@ class Feature(IntFlag):
 
     KERNEL_DISPATCH = 1
     AGENT_DISPATCH = 2
-
-
-class Port(Protocol):
-    """What a queue needs of a DMA port."""
-
-    def view(self, address: int, n: int) -> memoryview | None:
-        """The bytes there themselves, or None."""
-
-    def read_int(self, address: int, size: int) -> int | None:
-        """The integer there, or None."""
-
-    def write_int(self, address: int, size: int, value: int) -> bool:
-        """Whether it could be written."""
 
 
 class BrokenQueue(Exception):
@@ -101,7 +88,7 @@ class Queue:
         """The address of the packet `read`."""
         return self.ring + self.read % self.size * PACKET_BYTES
 
-    def advance(self, port: Port) -> None:
+    def advance(self, port: DmaPort) -> None:
         """The packet is taken: free its slot and move the read index. Raises BrokenQueue."""
         self.waiting_since = -1
         freed = port.write_int(self.slot, 2, 1)
@@ -109,7 +96,7 @@ class Queue:
         if not freed or not port.write_int(self.address + _READ_INDEX_AT, 8, self.read):
             raise BrokenQueue(QueueError.RING)
 
-    def fetch(self, port: Port) -> bytes:
+    def fetch(self, port: DmaPort) -> bytes:
         """A copy of the packet `read`. Raises BrokenQueue."""
         index = port.read_int(self.address + _READ_INDEX_AT, 8)
         raw = port.view(self.slot, PACKET_BYTES)
@@ -146,7 +133,7 @@ class Queue:
         return True
 
 
-def open_queue(port: Port, number: int, born: int, address: int, priority: int) -> Queue:
+def open_queue(port: DmaPort, number: int, born: int, address: int, priority: int) -> Queue:
     """The queue whose `amd_queue_t` is at `address`. Raises BrokenQueue."""
     raw = port.view(address, QUEUE_BYTES) if address % 64 == 0 else None
     if raw is None:

@@ -4,12 +4,12 @@ Laid out as ROCR's `amd_hsa_signal.h` has it: kind 0 (1: a user's signal), value
 16, event id 24, start 32, end 40, all little-endian. Timestamps are nanoseconds of virtual time.
 
 A completed packet's signal goes down by one; that of a packet that failed becomes the error's
-negative code. The value is written last: whoever sees it change finds the rest in place.
+negative code. The times are written before the value: whoever sees it change finds them in place.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from emu.devices.dma import DmaPort
 
 SIGNAL_BYTES = 64
 USER = 1
@@ -17,28 +17,18 @@ _KIND, _VALUE, _MAILBOX, _EVENT_ID, _START, _END = 0, 8, 16, 24, 32, 40
 _MASK = (1 << 64) - 1
 
 
-class Port(Protocol):
-    """What signals need of a DMA port."""
-
-    def read_int(self, address: int, size: int) -> int | None:
-        """The integer there, or None."""
-
-    def write_int(self, address: int, size: int, value: int) -> bool:
-        """Whether it could be written."""
-
-
-def usable(port: Port, address: int) -> bool:
+def usable(port: DmaPort, address: int) -> bool:
     """Whether a user's signal lies at the address."""
     return address % SIGNAL_BYTES == 0 and port.read_int(address + _KIND, 8) == USER
 
 
-def value(port: Port, address: int) -> int | None:
+def value(port: DmaPort, address: int) -> int | None:
     """The signal's value, signed; None where it cannot be read."""
     raw = port.read_int(address + _VALUE, 8)
     return None if raw is None else raw - ((raw & 1 << 63) << 1)
 
 
-def complete(port: Port, address: int, start_ns: int, end_ns: int, error: int = 0) -> int | None:
+def complete(port: DmaPort, address: int, start_ns: int, end_ns: int, error: int = 0) -> int | None:
     """Say that a packet is done, or failed with the negative code `error`.
 
     Returns the event id that was written to the signal's mailbox; None when it has no mailbox, or
