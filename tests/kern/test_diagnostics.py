@@ -49,4 +49,4 @@ def test_near_names_are_suggested_and_far_ones_not(name: str, hint: str):
 def test_a_tree_deeper_than_the_stack_is_a_sentence_not_an_exception():
     text = 'test "sum" { assert(0 < ' + "+".join("1" * 5000) + ") }\n"
     with pytest.raises(AiosError, match=r"^deep\.kern: .* has too many parts; split it$"):
-        analyse([Source("deep.kern", "deep", text)], root="deep", tests=True)
+        analyse([Source("deep.kern", "deep", text)], root="deep", tests="bare")

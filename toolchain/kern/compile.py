@@ -35,9 +35,9 @@ def read_source(path: Path) -> Source:
     return Source(str(path), path.stem, text)
 
 
-def library(*, tests: bool = False) -> list[Source]:
-    """The prelude and the runtime."""
-    names = (*_RUNTIME, "testing") if tests else _RUNTIME
+def library(*, tests: str = "") -> list[Source]:
+    """The prelude and the runtime, with what reports tests that are "bare" or "hosted"."""
+    names = (*_RUNTIME, *{"": (), "bare": ("testing",), "hosted": ("hosted",)}[tests])
     return [_read("prelude")] + [
         Source(
             f"runtime/{name}.kern",
@@ -65,8 +65,9 @@ def _read(name: str) -> Source:
     return Source(f"{name}.kern", name, (_HERE / f"{name}.kern").read_text("utf-8"))
 
 
-def analyse(sources: Sequence[Source], *, root: str, tests: bool = False) -> typed.Program:
-    """The checked program; raises KernErrors with all that is wrong in all files."""
+def analyse(sources: Sequence[Source], *, root: str, tests: str = "") -> typed.Program:
+    """The checked program; raises KernErrors with all that is wrong in all files. `tests` as
+    `codegen.generate` takes it: the program's tests take its entry's place."""
     everything = [*library(tests=tests), *tensor_library(sources), *sources]
     modules = []
     wrong: list[Diagnostic] = []
@@ -79,7 +80,7 @@ def analyse(sources: Sequence[Source], *, root: str, tests: bool = False) -> typ
     if wrong:
         raise KernErrors(wrong, everything)
     with _bounded("the program"):
-        return check.check(modules, root, tests, everything)
+        return check.check(modules, root, bool(tests), everything)
 
 
 @contextmanager
@@ -93,16 +94,16 @@ def _bounded(what: str) -> Iterator[None]:
         ) from None
 
 
-def compile(sources: Sequence[Source], *, root: str, opt: int = 2, tests: bool = False) -> bytes:
+def compile(sources: Sequence[Source], *, root: str, opt: int = 2) -> bytes:
     """The object of a whole program.
 
     `root` is the module whose statements are the program (`kern_main`); `opt` is 0 (every local in
-    memory, for the debugger), 1 or 2. With `tests` the `test` blocks take the program's place.
+    memory, for the debugger), 1 or 2.
     """
-    return emit(analyse(sources, root=root, tests=tests), opt=opt, tests=tests)
+    return emit(analyse(sources, root=root), opt=opt)
 
 
-def emit(program: typed.Program, *, opt: int, tests: bool = False) -> bytes:
+def emit(program: typed.Program, *, opt: int, tests: str = "") -> bytes:
     """The object of a checked program: what harts run, and what lanes run."""
     from toolchain.kern import backend, codegen  # LLVM is slow to load, errors should be fast
 

@@ -3,6 +3,9 @@
 The tests are linked with a small machine-mode program (`runtime/testing.s`) that calls one after
 the other and reports on the UART; a test that panics or traps fails and the next one starts. So
 one run of the machine does all the tests of a program.
+
+Tests that launch gpu functions need the driver. Unless the files bring one, the whole kernel is
+linked with them: it boots, and each test is a guarded call (`runtime/hosted.kern`).
 """
 
 from __future__ import annotations
@@ -10,17 +13,18 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from emu.errors import AiosError
-from toolchain.kern.compile import analyse, emit
+from toolchain.kern.compile import analyse, emit, read_source
 from toolchain.kern.diagnostics import Source
 
-_PC = re.compile(r"at pc ([0-9a-f]+)")
+_PC = re.compile(r"at pc (?:0x)?([0-9a-f]+)")
 
-_RUNTIME = Path(__file__).parent / "runtime" / "testing.s"
+_RUNTIME = Path(__file__).parent / "runtime"
+_LAUNCH = re.compile(r"^[^#\n]*\blaunch\s+[A-Za-z_]", re.M)
 
 Runner = Callable[[bytes], str]
 """Runs an executable to its end and gives what it wrote to the UART."""
@@ -58,14 +62,35 @@ def build(sources: Sequence[Source], objects: Sequence[bytes] = (), *, opt: int 
     from toolchain.asm import assemble
     from toolchain.link import link
 
-    program = analyse(sources, root="", tests=True)
+    hosted = _need_kernel(sources)
+    kind = "hosted" if hosted else "bare"
+    kernel, assembly = _kernel(sources) if hosted else ([], [_RUNTIME / "testing.s"])
+    program = analyse([*kernel, *sources], root="main" if hosted else "", tests=kind)
     wanted = {source.file for source in sources}
+    program = replace(program, tests=tuple(t for t in program.tests if t.place.file in wanted))
     tests = tuple((t.name, t.place.file, t.place.line) for t in program.tests)
-    if not any(file in wanted for _, file, _ in tests):
+    if not tests:
         raise AiosError(f"{', '.join(sorted(wanted))}: there is no test in these files.")
-    runtime = assemble(_RUNTIME.read_text(encoding="utf-8"), "testing.s")
-    code = emit(program, opt=opt, tests=True)
-    return TestImage(link([runtime, code, *objects]), tests)
+    runtime = [assemble(path.read_text(encoding="utf-8"), path.name) for path in assembly]
+    code = emit(program, opt=opt, tests=kind)
+    return TestImage(link([*runtime, code, *objects]), tests)
+
+
+def _need_kernel(sources: Sequence[Source]) -> bool:
+    """Whether a file launches gpu functions and none is the driver."""
+    modules = {source.module for source in sources}
+    return "gpu" not in modules and any(_LAUNCH.search(source.text) for source in sources)
+
+
+def _kernel(sources: Sequence[Source]) -> tuple[list[Source], list[Path]]:
+    """The kernel's modules, those apart that are being tested, and its assembly."""
+    from toolchain.image import kernel_files
+
+    given = {source.module for source in sources}
+    files = kernel_files()
+    modules = [read_source(path) for path in files if path.suffix == ".kern"]
+    assembly = [path for path in files if path.suffix == ".s"]
+    return [m for m in modules if m.module not in given], [*assembly, _RUNTIME / "hosted.s"]
 
 
 def run(image: TestImage, runner: Runner) -> list[TestResult]:

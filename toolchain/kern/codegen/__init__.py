@@ -23,8 +23,9 @@ from toolchain.kern.codegen.registry import check_complete
 check_complete()
 
 
-def generate(program: typed.Program, *, optimised: bool = True, tests: bool = False) -> str:
-    """The LLVM module of a program, with its tests in place of its entry when `tests` is set."""
+def generate(program: typed.Program, *, optimised: bool = True, tests: str = "") -> str:
+    """The LLVM module of a program. With tests in place of its entry when `tests` is "bare" (there
+    is nothing but them) or "hosted" (the program's exported functions are there too)."""
     return ModuleEmitter(program, optimised=optimised, tests=tests).emit()
 
 

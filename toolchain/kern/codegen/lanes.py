@@ -118,7 +118,7 @@ class LaneModule(ModuleEmitter):
     emitter: ClassVar[type[FunctionEmitter]] = LaneEmitter
 
     def __init__(self, program: typed.Program, *, optimised: bool) -> None:
-        super().__init__(program, optimised=optimised, tests=False)
+        super().__init__(program, optimised=optimised)
         self._used: dict[typed.Global, None] = {}
         kernels = [f for f in program.lanes if f.gpu]
         self._entries = {_entry(f): f for f in kernels}

@@ -37,7 +37,7 @@ class ModuleEmitter:
 
     emitter: ClassVar[type[FunctionEmitter]] = FunctionEmitter
 
-    def __init__(self, program: typed.Program, *, optimised: bool, tests: bool) -> None:
+    def __init__(self, program: typed.Program, *, optimised: bool, tests: str = "") -> None:
         self._program = program
         self._metadata = Metadata()
         self.debug = DebugInfo(self._metadata, program, optimised)
@@ -49,13 +49,13 @@ class ModuleEmitter:
         self._functions = list(program.functions)
         if program.entry is not None and not tests:
             self._functions.append(program.entry)
-        self._testing = tests
+        self._testing = tests == "bare"
         self._tests = program.tests if tests else ()
         self._functions += [test.function for test in self._tests]
         self._runtime = {
             f.name: symbol(f.symbol) for f in program.functions if f.module.startswith("kern.")
         }
-        self._runtime["kern_panic"] = symbol("test_panic" if tests else "kern_panic")
+        self._runtime["kern_panic"] = symbol("test_panic" if self._testing else "kern_panic")
         self._attributes = _ATTRIBUTES
 
     def emit(self) -> str:
@@ -96,13 +96,13 @@ class ModuleEmitter:
     # ── Functions ────────────────────────────────────────────────────────────────────────────
 
     def symbol(self, function: typed.Function) -> str:
-        """The LLVM name of a function. In a test build the tests' panic routine stands in."""
+        """The LLVM name of a function. In bare tests their own panic routine stands in."""
         if self._testing and function.symbol == "kern_panic" and function.body is None:
             return symbol("test_panic")
         return symbol(function.symbol)
 
     def is_public(self, function: typed.Function) -> bool:
-        """Whether the linker sees it; in a test build a program's exports are not wanted."""
+        """Whether the linker sees it; in bare tests a program's exports are not wanted."""
         return function.exported and (not self._testing or function.module.startswith("kern."))
 
     def runtime(self, routine: str) -> str:
