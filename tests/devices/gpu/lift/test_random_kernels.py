@@ -87,4 +87,5 @@ def test_straight_code(program: Program, lanes: int) -> None:
     for lane in range(lanes):
         data[INITIAL + 512 * lane] = _registers(program, lane)
         data[WINDOWS + DATA_SIZE * lane] = program.data
-    both(code, data, grid=(lanes, 1, 1), workgroup=(lanes, 1, 1))
+    # a jump into the middle of an instruction is the reference engine's
+    both(code, data, lifts=None, grid=(lanes, 1, 1), workgroup=(lanes, 1, 1))
