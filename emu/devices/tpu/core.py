@@ -21,6 +21,8 @@ from emu.devices.tpu.isa import NUMBER_OF, SETTINGS
 from emu.devices.tpu.matrix import LANES
 from emu.errors import AiosError
 
+PAGE = 4096
+"""Bytes in which the weight memory is filled."""
 WIDE = ("i16", "bf16")
 """Formats of 16 bits."""
 
@@ -61,6 +63,11 @@ class Core:
             raise AiosError(
                 f"The board's TPU has an array of {board.rows} by {board.columns}; both must be "
                 f"multiples of {LANES}."
+            )
+        if board.weights % PAGE or not board.weights:
+            raise AiosError(
+                f"The board's TPU has {board.weights} bytes of weight memory; it must be whole "
+                f"pages of {PAGE} bytes."
             )
         self.row_bytes = max(board.rows, board.columns)
         self.buffer = np.zeros((board.buffer // self.row_bytes, self.row_bytes), np.uint8)

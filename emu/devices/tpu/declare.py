@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from emu.devices.tpu.errors import Code, ProgramError
 from emu.errors import AiosError
@@ -201,6 +202,7 @@ def encode(mnemonic: str, **values: int | str) -> bytes:
     return word.to_bytes(SIZE, "little")
 
 
+@lru_cache(maxsize=4096)
 def decode(code: bytes) -> Instruction:
     """What `SIZE` bytes mean. Raises ProgramError for bytes that are no instruction."""
     word = int.from_bytes(code, "little")

@@ -18,7 +18,7 @@ from emu.devices.pcie import PciFunction
 from emu.devices.system import System
 from emu.devices.tpu import registers as r
 from emu.devices.tpu.core import Core
-from emu.devices.tpu.declare import SIZE, decode
+from emu.devices.tpu.declare import SIZE, Instruction, decode
 from emu.devices.tpu.errors import Code, ProgramError
 from emu.devices.tpu.execute import Executor
 from emu.devices.tpu.registers import State
@@ -66,9 +66,9 @@ class Tpu(PciFunction, prefix="TPU"):
     def __init__(self, name: str, system: System, board: TpuBoard) -> None:
         super().__init__(name, system)
         self.board = board
+        self.core, self.schedule = Core(board), Schedule(board)
         self.weights = DeviceMemory(f"{name}.weights", board.weights)
         self.add_bar(WEIGHT_BAR, 1 << (board.weights - 1).bit_length(), self.weights)
-        self.core, self.schedule = Core(board), Schedule(board)
         self._awaited = b""  # the `wait_host` that waits
         self._watched_from = 0  # the watchdog counts from here, in picoseconds
         self._identify()
@@ -143,13 +143,14 @@ class Tpu(PciFunction, prefix="TPU"):
                 if schedule.ps_at(schedule.issued) > self.now_ps + _AHEAD:
                     self.at(schedule.ps_at(schedule.issued), self._run)
                     return
-                self._watch(schedule.ps_at(schedule.issued))
+                self._watch(schedule.ps_at(schedule.all_done()))
                 code = self._fetch()
-                done = self._executor.start(decode(code))
+                instruction = decode(code)
+                done = self._executor.start(instruction)
                 if done is not None:
                     self.at(max(self.now_ps, schedule.ps_at(done)), self._finish, code)
                     return
-                self._advance(code)
+                self._advance(instruction)
             self.at(max(self.now_ps, schedule.ps_at(schedule.all_done())), self._rest)
         except ProgramError as error:
             self._fail(error.code, error.value)
@@ -162,7 +163,7 @@ class Tpu(PciFunction, prefix="TPU"):
                 case "interrupt":
                     self._complete(instruction["tag"])
                 case "halt":
-                    self._advance(code)
+                    self._advance(instruction)
                     self._stop(State.HALTED)
                     return
                 case "wait_host":
@@ -175,7 +176,7 @@ class Tpu(PciFunction, prefix="TPU"):
         except ProgramError as error:
             self._fail(error.code, error.value)
         else:
-            self._advance(code)
+            self._advance(instruction)
             self._run()
 
     def _rest(self) -> None:
@@ -201,9 +202,8 @@ class Tpu(PciFunction, prefix="TPU"):
             raise ProgramError(Code.FETCH, self._address())
         return code
 
-    def _advance(self, code: bytes) -> None:
+    def _advance(self, instruction: Instruction) -> None:
         """The instruction at HEAD has been executed."""
-        instruction = decode(code)
         if instruction.declaration.mnemonic == "debug":
             self.debug_tag.tag = instruction["tag"]
         if self.system.trace is not None:
@@ -232,7 +232,7 @@ class Tpu(PciFunction, prefix="TPU"):
                 event.cancel()
             self.status.state = State.RUNNING
             self.schedule.resume(self.schedule.cycle_at(self.now_ps))
-            self._advance(self._awaited)
+            self._advance(decode(self._awaited))
             self._run()
         elif self.watchdog.us and not self.scheduled(self._expire):
             end = self._watched_from + self.watchdog.us * PS_PER_US
@@ -241,9 +241,10 @@ class Tpu(PciFunction, prefix="TPU"):
     def _expire(self) -> None:
         self._fail(Code.WATCHDOG, self.watchdog.us)
 
-    def _watch(self, now_ps: int) -> None:
+    def _watch(self, end_ps: int) -> None:
+        """What was issued so far will be done at `end_ps`: is that too late?"""
         limit = self.watchdog.us
-        if limit and now_ps - self._watched_from > limit * PS_PER_US:
+        if limit and end_ps - self._watched_from > limit * PS_PER_US:
             raise ProgramError(Code.WATCHDOG, limit)
 
     def _fail(self, code: Code, value: int) -> None:

@@ -59,9 +59,12 @@ def tables() -> str:
     for f in FIELDS.values():
         names = f": {', '.join(f.names)}" if f.names and f.name != "setting" else ""
         lines.append(f"| `{f.name}` | {_cell(f.style.value)} | {f.doc}{names} |")
-    lines += ["", "### Settings", "", "| name | number | at reset | meaning |"]
-    lines.append("| --- | --- | --- | --- |")
-    lines += [f"| `{s.name}` | {n} | {s.reset:#x} | {s.doc} |" for n, s in enumerate(SETTINGS)]
+    lines += ["", "### Settings", "", "| name | number | from, to | at reset | meaning |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    lines += [
+        f"| `{s.name}` | {n} | {s.least}, {s.most:#x} | {s.reset:#x} | {s.doc} |"
+        for n, s in enumerate(SETTINGS)
+    ]
     lines += ["", "### Errors", "", "| code | name | meaning |", "| --- | --- | --- |"]
     lines += [f"| {code.value} | {code.name} | {MEANINGS[code]} |" for code in Code]
     return "\n".join([*lines, "", _END])

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from emu.devices.dma import DmaPort
 from emu.devices.memory import DeviceMemory
 from emu.devices.tpu.activation import SIZES, Form, Scaling, Shape, activate
-from emu.devices.tpu.core import Core, Tile, address_of, width_of
+from emu.devices.tpu.core import PAGE, Core, Tile, address_of, width_of
 from emu.devices.tpu.declare import Instruction, Unit
 from emu.devices.tpu.errors import Code, ProgramError
 from emu.devices.tpu.isa import TABLE
 from emu.devices.tpu.matrix import Product, multiply
 from emu.devices.tpu.timing import Access, Schedule
 
-PAGE = 4096
 _TAG_BYTES = 4
 _WAITED = tuple(unit for unit in Unit if unit is not Unit.CONTROL)
 

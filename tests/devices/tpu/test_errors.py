@@ -3,12 +3,15 @@ and after a reset the TPU works."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from emu.devices.tpu.declare import encode
 from emu.devices.tpu.errors import Code
 from emu.devices.tpu.registers import State
+from emu.errors import AiosError
 from tests.devices.tpu.conftest import BAR, DATA, RAM, RING, SMALL, Driver, Failure
 
 END = RAM + (64 << 20)
@@ -47,8 +50,8 @@ CASES = [
     ("set pool_width, 0", Code.SETTING, 0),
     ("activate u0, a0, 1, 2, sigmoid, i32, none", Code.FORMAT, 4),
     ("activate u0, a255, 1, 2, relu, i8, none", Code.ACCUMULATOR, 257),
-    ("set pool_height, 200\nset pool_pitch, 2\nactivate u0, a0, 1, 1, relu, i8, max",
-     Code.ACCUMULATOR, 399),
+    ("set pool_height, 64\nset pool_pitch, 8\nactivate u0, a0, 1, 1, relu, i8, max",
+     Code.ACCUMULATOR, 505),
     (f"activate u{BUFFER_ROWS - 3}, a0, 1, 1, relu, i32, none", Code.BUFFER, BUFFER_ROWS + 1),
     (f"set bias, {BUFFER_ROWS - 1}\nactivate u0, a0, 1, 1, relu, i8, none, bias",
      Code.BUFFER, BUFFER_ROWS + 1),
@@ -144,6 +147,33 @@ def test_program_that_never_ends_is_stopped_by_the_watchdog(driver: Driver) -> N
     failure = driver.failure()
     assert failure is not None
     assert (failure.code, failure.value) == (Code.WATCHDOG, 20)
+
+
+def test_long_instructions_are_stopped_by_the_watchdog_before_they_pile_up(driver: Driver) -> None:
+    """Each pools 256 windows of 64 by 64 accumulators: a million cycles, 2.2 ms."""
+    driver.write(driver.tpu.watchdog.at, 4, 10_000)
+    settings = ["pool_height, 64", "pool_width, 64", "pool_stride_y, 0", "pool_stride_x, 0"]
+    settings.append("pool_pitch, 0")
+    program = "".join(f"set {setting}\n" for setting in settings)
+    driver.submit(program + "activate u0, a0, 16, 16, relu, i8, sum\n" * 50)
+    driver.let_time_pass()
+    failure = driver.failure()
+    assert failure is not None
+    assert failure.code is Code.WATCHDOG
+    assert failure.entry == len(settings) + 5
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rows": 20}, "has an array of 20 by 16; both must be multiples of 16."),
+        ({"columns": 0}, "has an array of 32 by 0; both must be multiples of 16."),
+        ({"weights": 5000}, "has 5000 bytes of weight memory; it must be whole pages"),
+    ],
+)
+def test_impossible_board_is_refused(change: dict[str, int], sentence: str) -> None:
+    with pytest.raises(AiosError, match=sentence):
+        Driver(replace(SMALL, **change))
 
 
 def test_reset_stops_a_program_at_once(driver: Driver) -> None:

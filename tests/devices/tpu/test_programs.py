@@ -11,6 +11,7 @@ from tests.devices.tpu.oracle import BITS, TYPES, activated, draw, from_bf16, po
 
 ROWS, COLUMNS, WIDTH = SMALL.rows, SMALL.columns, max(SMALL.rows, SMALL.columns)
 X, Y, Z = DATA, DATA + 0x10_0000, DATA + 0x20_0000
+MSIX = 0x11  # the capability's number
 RANDOM = np.random.default_rng(11)
 
 
@@ -145,6 +146,39 @@ def test_interrupt_gives_its_tag_to_the_register_to_memory_and_to_the_hart(drive
     assert driver.lines[1].level
     driver.write(driver.tpu.status.at, 4, 1 << 8)
     assert not driver.lines[1].level
+
+
+def test_message_is_sent_for_the_end_and_for_a_failure(driver: Driver) -> None:
+    """MSI-X: two vectors, each a word written to memory; INTx stays silent."""
+    config, table = driver.tpu.config, driver.tpu.bars[4][1]
+    at = config.read(0x34, 1)
+    while config.read(at, 1) != MSIX:
+        at = config.read(at + 1, 1)
+    for vector in range(2):
+        table.write(16 * vector, 8, Y + 4 * vector)
+        table.write(16 * vector + 8, 4, 100 + vector)
+        table.write(16 * vector + 12, 4, 0)
+    config.write(at + 2, 2, 1 << 15)
+    driver.write(driver.tpu.control.at, 4, 1)
+    driver.run("interrupt 1")
+    assert driver.get(Y, np.uint32, 2).tolist() == [100, 0]
+    driver.submit("matmul a0, u0, 1, i8")
+    driver.let_time_pass()
+    assert driver.get(Y, np.uint32, 2).tolist() == [100, 101]
+    assert not driver.lines[1].level
+
+
+def test_weight_memory_can_be_read_and_written_as_any_memory_on_the_bus(driver: Driver) -> None:
+    data = draw(RANDOM, "u8", 4, WIDTH)
+    driver.put_weights(0x4000, data)
+    driver.run(f"""
+        read_host u0, {WEIGHTS + 0x4000:#x}, 4
+        write_host u0, {WEIGHTS + 0x100:#x}, 4
+        write_host u0, {Y:#x}, 4
+        load_weights 2, {WEIGHTS:#x}, 1
+    """)
+    assert np.array_equal(driver.get(Y, np.uint8, 4, WIDTH), data)
+    assert bytes(driver.tpu.weights.view(0x2100, data.size)) == data.tobytes()
 
 
 def test_nothing_is_seen_before_its_time(driver: Driver) -> None:
