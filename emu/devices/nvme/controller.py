@@ -348,9 +348,10 @@ class Nvme(PciFunction, prefix="NVME"):
     # --- namespaces -----------------------------------------------------------------------------
 
     def no_namespace(self, nsid: int) -> CommandError:
-        """What is wrong with a number that no namespace has."""
-        exists = 1 <= nsid <= self.last_nsid
-        return CommandError(Status.INVALID_FIELD if exists else Status.INVALID_NAMESPACE)
+        """What is wrong with a number that no namespace has: it is free, or all are meant by a
+        command that is for one (both could have been right), or it can never be one."""
+        sensible = 1 <= nsid <= self.last_nsid or nsid == BROADCAST
+        return CommandError(Status.INVALID_FIELD if sensible else Status.INVALID_NAMESPACE)
 
     def namespaces_of(self, nsid: int) -> list[Namespace]:
         """The namespaces that a log page is about; raises CommandError."""

@@ -120,6 +120,35 @@ static void admin(void) {
     say("health ", ADMIN(.opcode = 2, .nsid = 0xffffffff, .prp1 = d, .cdw = {0x7f0002}));
 }
 
+/* What both drives have, and what neither has. */
+static void more_admin(void) {
+    u64 d = (u64)data;
+    say("active list ", ADMIN(.opcode = 6, .prp1 = d, .cdw = {2}));
+    number(*(u64 *)data, 16);
+    say("descriptors ", ADMIN(.opcode = 6, .prp1 = d, .nsid = 1, .cdw = {3}));
+    say("namespace of the command set ", ADMIN(.opcode = 6, .prp1 = d, .nsid = 1, .cdw = {5}));
+    say("controller of the command set ", ADMIN(.opcode = 6, .prp1 = d, .cdw = {6}));
+    say("list of the command set ", ADMIN(.opcode = 6, .prp1 = d, .cdw = {7}));
+    number(*(u64 *)data, 16);
+    say("of another command set ", ADMIN(.opcode = 6, .prp1 = d, .cdw = {6, 5u << 24}));
+    say("all namespaces ", ADMIN(.opcode = 6, .prp1 = d, .nsid = 0xffffffff));
+    say("odd pointer ", ADMIN(.opcode = 6, .prp1 = d + 8, .prp2 = d + 8, .cdw = {1}));
+    static const u8 features[] = {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 14, 0x16};
+    for (int i = 0; i < (int)sizeof features; i++) {
+        text("get feature ");
+        number(features[i], 2);
+        say("", ADMIN(.opcode = 10, .nsid = features[i] == 5, .prp1 = d, .cdw = {features[i]}));
+    }
+    say("save a feature ", ADMIN(.opcode = 9, .cdw = {0x80000004, 300}));
+    say("no such vector ", ADMIN(.opcode = 10, .cdw = {9, 0xffff}));
+    say("too many queues ", ADMIN(.opcode = 9, .cdw = {7, 0xffffffff}));
+    for (int log = 1; log <= 3; log++)
+        say("log ", ADMIN(.opcode = 2, .nsid = 0xffffffff, .prp1 = d, .cdw = {0x7f0000 | log}));
+    say("effects ", ADMIN(.opcode = 2, .nsid = 0xffffffff, .prp1 = d, .cdw = {0x3ff0005}));
+    say("behind a log ", ADMIN(.opcode = 2, .nsid = 0xffffffff, .prp1 = d, .cdw = {0x7f0002, 0, 600}));
+    say("abort nothing ", ADMIN(.opcode = 8, .cdw = {0x12340000}));
+}
+
 static u32 checksum(int n) {
     u32 sum = 0;
     for (int i = 0; i < n; i++) sum = sum * 31 + data[i];
@@ -146,6 +175,23 @@ static void io(void) {
     say("past the end ", IO(.opcode = 2, .nsid = 1, .prp1 = d, .cdw = {0x7fffffff}));
     say("wrong namespace ", IO(.opcode = 2, .nsid = 0xfffff000, .prp1 = d));
     say("unknown command ", IO(.opcode = 0x7f, .nsid = 1));
+    say("verify ", IO(.opcode = 12, .nsid = 1, .cdw = {3, 0, 7}));
+    say("verify past the end ", IO(.opcode = 12, .nsid = 1, .cdw = {255, 0, 1}));
+    volatile u32 *range = (u32 *)data;
+    for (int i = 0; i < 32; i++) range[i] = 0;
+    range[1] = 8, range[2] = 64;
+    range[5] = 16, range[6] = 80;
+    say("deallocate ", IO(.opcode = 9, .nsid = 1, .prp1 = d, .cdw = {1, 4}));
+    for (int i = 0; i < 32; i++) range[i] = 0;
+    range[2] = 10, range[4] = 3;
+    range[10] = 20;
+    say("copy ", IO(.opcode = 25, .nsid = 1, .prp1 = d, .cdw = {100, 0, 1}));
+    say("copy of another format ", IO(.opcode = 25, .nsid = 1, .prp1 = d, .cdw = {100, 0, 0xf01}));
+    say("zeroes past the end ", IO(.opcode = 8, .nsid = 1, .cdw = {255, 0, 1}));
+    say("read too much ", IO(.opcode = 2, .nsid = 1, .prp1 = d, .prp2 = d, .cdw = {0, 0, 0xffff}));
+    say("odd second page ", IO(.opcode = 2, .nsid = 1, .prp1 = d, .prp2 = d + 4104, .cdw = {0, 0, 15}));
+    say("broadcast read ", IO(.opcode = 2, .nsid = 0xffffffff, .prp1 = d));
+    say("flush all ", IO(.opcode = 0, .nsid = 0xffffffff));
     for (int i = 0; i < 2 * DEPTH; i++)
         IO(.opcode = 2, .nsid = 1, .prp1 = d + 512 * i, .cdw = {i});
     text("wrapped ");
@@ -158,6 +204,7 @@ static void io(void) {
 int main(void) {
     if (find()) {
         enable();
+        more_admin();
         admin();
         io();
         REG(0x14) = 0x464001;

@@ -117,7 +117,7 @@ def test_compare_and_write_zeroes(ready) -> None:
         (2048, 1, {}, (0, 0x80)),
         (1 << 63, 1, {}, (0, 0x80)),
         (0, 1, {"nsid": 0}, (0, 0x0B)),
-        (0, 1, {"nsid": 0xFFFF_FFFF}, (0, 0x0B)),
+        (0, 1, {"nsid": 0xFFFF_FFFF}, (0, 2)),  # not a command for all of them
         (0, 1025, {}, (0, 2)),
         (0, 1, {"prp1": 0x10_0000}, (0, 4)),
         (0, 1, {"prp1": DATA + 1}, (0, 0x13)),

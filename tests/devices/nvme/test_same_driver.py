@@ -28,8 +28,13 @@ def test_a_driver_in_c_sees_what_it_sees_on_qemu(tool, tmp_path) -> None:
     subprocess.run(compile_, check=True, capture_output=True)
     ours, theirs = make_image(tmp_path / "ours.img"), make_image(tmp_path / "theirs.img")
     qemu = [tool("qemu-system-riscv64"), "-M", "virt", "-m", "1G", "-bios", "none", "-nographic"]
-    qemu += ["-kernel", str(kernel), "-drive", f"file={theirs},if=none,format=raw,id=d"]
-    qemu += ["-device", "nvme,drive=d,serial=x"]
+    qemu += [
+        "-kernel",
+        str(kernel),
+        "-drive",
+        f"file={theirs},if=none,format=raw,discard=unmap,id=d",
+    ]
+    qemu += ["-device", "nvme,id=nvme0,serial=x", "-device", "nvme-ns,drive=d,bus=nvme0,nsid=1"]
     done = subprocess.run(
         qemu, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True
     )
