@@ -2,29 +2,28 @@
 
 A board is a TOML file: one of `emu/boards/` by its name, or any file by its path. The dataclasses
 below say what such a file must hold; a section is a table, sizes are strings like "16GiB". Figures
-that follow a product cite it in the file.
+that follow a product cite it in the file. A file may begin with `base = "edge"`, one of ours, and
+then say only what is different; and it may add devices that are not ours, each kind in a table
+`[[device]]` (`emu.plugins`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import tomllib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NewType, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+from emu import plugins
 from emu.errors import AiosError
+from emu.tables import Rate, Size, checked
 
-Size = NewType("Size", int)
-"""Bytes; written as a number with a unit in board files."""
-
-Rate = NewType("Rate", int)
-"""A number of at least 1: time is computed by dividing by it, or by adding it up."""
+if TYPE_CHECKING:
+    from emu.devices.pcie import PciFunction
 
 _BOARDS = Path(__file__).parent / "boards"
-_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 DEFAULT = "workstation"
 
 
@@ -103,6 +102,16 @@ class TpuBoard:
 
 
 @dataclass(frozen=True)
+class DeviceBoard:
+    """`count` devices of one kind, with what the file says about them."""
+
+    kind: str
+    count: int
+    device: type[PciFunction]
+    parameters: object
+
+
+@dataclass(frozen=True)
 class Board:
     """A whole machine. `name` is the file's stem."""
 
@@ -114,6 +123,7 @@ class Board:
     nvme: NvmeBoard
     gpu: GpuBoard
     tpu: TpuBoard
+    devices: tuple[DeviceBoard, ...] = ()
 
 
 def names() -> list[str]:
@@ -129,52 +139,50 @@ def load(name: str = DEFAULT) -> Board:
             f"There is no board '{name}'; the boards are {', '.join(names())}, or give the path "
             "of a .toml file."
         )
+    where = f"The board file {path}"
+    table = _read(path, where)
+    base = table.pop("base", None)
+    if base is not None:
+        if base not in names():
+            raise AiosError(f"{where} says base = {base!r}; it may be {', '.join(names())}.")
+        table = _laid_over(_read(_BOARDS / f"{base}.toml", where), table)
+    if "devices" in table:
+        raise AiosError(f"{where} has an unknown key 'devices'; write tables [[device]].")
+    devices = _devices(table.pop("device", []), path.parent, where)
+    return dataclasses.replace(checked(Board, {**table, "name": path.stem}, where), devices=devices)
+
+
+def _read(path: Path, where: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise AiosError(f"The board file {path} cannot be read: {error.strerror}.") from error
+        raise AiosError(f"{where} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AiosError(f"The board file {path} is not valid TOML: {error}.") from error
-    board = _section(Board, {**table, "name": path.stem}, f"The board file {path}", "")
-    assert isinstance(board, Board)
-    return board
+        raise AiosError(f"{where} is not valid TOML: {error}.") from error
 
 
-def parse_size(text: str) -> Size:
-    """`"16GiB"` in bytes; ValueError if it is no size."""
-    match = re.fullmatch(r"(\d+)([KMGT]i)?B", text.replace(" ", ""))
-    if match is None:
-        raise ValueError(text)
-    return Size(int(match[1]) * _UNITS[f"{match[2] or ''}B"])
+def _laid_over(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `table` in place of its own, section by section."""
+    merged = dict(base)
+    for key, value in table.items():
+        under = base.get(key)
+        merged[key] = {**under, **value} if isinstance(under, dict) else value
+    return merged
 
 
-def _section(kind: type, table: dict[str, Any], where: str, prefix: str) -> object:
-    """`table` as an instance of the dataclass `kind`; every key must be there and no other."""
-    hints = get_type_hints(kind)
-    expected = [field.name for field in dataclasses.fields(kind)]
-    for key in table:
-        if key not in expected:
-            raise AiosError(f"{where} has an unknown key '{prefix}{key}'.")
-    for key in expected:
-        if key not in table:
-            raise AiosError(f"{where} lacks '{prefix}{key}'.")
-    return kind(**{k: _value(hints[k], table[k], where, prefix + k) for k in expected})
+def _devices(tables: object, folder: Path, where: str) -> tuple[DeviceBoard, ...]:
+    """The `[[device]]` tables, checked against what each kind of device declares."""
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise AiosError(f"{where} must write its further devices as tables [[device]].")
+    return tuple(_device(dict(table), folder, where) for table in tables)
 
 
-def _value(kind: Any, value: object, where: str, key: str) -> object:
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if isinstance(value, dict):
-            return _section(kind, value, where, f"{key}.")
-        raise AiosError(f"{where} must have a table [{key}], but '{key}' is {value!r}.")
-    if kind is Size:
-        try:
-            return parse_size(str(value))
-        except ValueError:
-            raise AiosError(f"{where} says {key} = {value!r}; write a size like '1GiB'.") from None
-    least, kind = (1, int) if kind is Rate else (0, kind)
-    if type(value) is not kind or (isinstance(value, int) and value < least):
-        what = {int: f"a number of at least {least}", str: "a string", datetime: "a date and time"}[
-            kind
-        ]
-        raise AiosError(f"{where} says {key} = {value!r}, but it must be {what}.")
-    return value
+def _device(table: dict[str, Any], folder: Path, where: str) -> DeviceBoard:
+    kind, count = table.pop("kind", None), table.pop("count", 1)
+    if not isinstance(kind, str):
+        raise AiosError(f"{where} has a [[device]] without a kind; name one, as 'file.py:Class'.")
+    if type(count) is not int or count < 0:
+        raise AiosError(f"{where} says device.count = {count!r}, but it must be a number.")
+    device = plugins.find(kind, folder)
+    own = checked(plugins.parameters_of(device), table, where, "device.")
+    return DeviceBoard(kind, count, device, own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +79,7 @@ class Platform:
         try:
             self.virtio = self._virtio([d for d in drives if isinstance(d, VirtioDrive)])
             nvmes = self._nvmes([d for d in drives if isinstance(d, Drive)])
-            functions = [*nvmes, *self._accelerators()]
+            functions = [*nvmes, *self._accelerators(), *self._plugins()]
         except BaseException:
             self.close()
             raise
@@ -87,7 +88,12 @@ class Platform:
         self._map()
         core: list[Device] = [self.clint, self.plic, self.uart, self.rtc, self.finisher]
         found = [*core, *self.virtio, *functions]
-        self.devices: dict[str, Device] = {device.name: device for device in found}
+        self.devices: dict[str, Device] = {}
+        for device in found:
+            if device.name in self.devices:
+                self.close()
+                raise AiosError(f"Two devices are called {device.name}; name the class otherwise.")
+            self.devices[device.name] = device
 
     def _line(self, number: int, name: str) -> Line:
         """A line to the hart's mip bit `number`, noted in `lines`."""
@@ -147,6 +153,18 @@ class Platform:
         gpus = [Gpu(f"gpu{i}", self._system, gpu, fabric, engine) for i in range(gpu.count)]
         tpus = [Tpu(f"tpu{i}", self._system, tpu) for i in range(tpu.count)]
         return [*gpus, *tpus]
+
+    def _plugins(self) -> list[PciFunction]:
+        """The board's further devices: `adder0`, `adder1`, by the names of their classes."""
+        made: list[PciFunction] = []
+        counts: Counter[str] = Counter()
+        for entry in self._board.devices:
+            name = entry.device.__name__.lower()
+            for _ in range(entry.count):
+                make: Callable[..., PciFunction] = entry.device
+                made.append(make(f"{name}{counts[name]}", self._system, entry.parameters))
+                counts[name] += 1
+        return made
 
     def _map(self) -> None:
         bus = self._bus

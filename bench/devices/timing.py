@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Report
-from emu.board import GpuBoard, Rate, Size
+from emu.board import GpuBoard
 from emu.devices.gpu.timing import Timing
 from emu.errors import AiosError
+from emu.tables import Rate, Size
 
 _TABLES = "systems/data/{}/gemm/sglang/{}/gemm_perf.parquet"
 _BATCH = 4000  # shapes at once: the model tries 150 ways of each

@@ -2,15 +2,18 @@
 
 `python -m emu.devices.docs` writes two files: `docs/devices.md`, the register reference, and
 `kernel_src/registers.kern`, the constants of the kernel's drivers. A test says when they are stale.
+`python -m emu.devices.docs file.py:Class` prints the constants of a device that is not ours.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from emu import plugins
 from emu.devices.clint import Clint
 from emu.devices.device import Device
 from emu.devices.finisher import Finisher
@@ -73,11 +76,14 @@ def _doc(thing: type) -> str:
 
 def constants() -> str:
     """The contents of `kernel_src/registers.kern`."""
-    parts = [_CONSTANTS_HEAD]
-    for device in DEVICES:
-        parts.append(f"\n# {_doc(device)}\n")
-        for kind in _registers(device):
-            parts.extend(f"{line}\n" for line in _constants_of(device.prefix, kind))
+    return _CONSTANTS_HEAD + "".join(f"\n{constants_of(device)}" for device in DEVICES)
+
+
+def constants_of(device: type[Device]) -> str:
+    """The constants of one device's driver, in Kern."""
+    parts = [f"# {_doc(device)}\n"]
+    for kind in _registers(device):
+        parts.extend(f"{line}\n" for line in _constants_of(device.prefix, kind))
     return "".join(parts)
 
 
@@ -122,7 +128,10 @@ def _register_reference(kind: type[Register]) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write both files, or print the constants of the device that is named."""
+    if sys.argv[1:]:
+        print(constants_of(plugins.find(sys.argv[1], Path())), end="")
+        return
     for path, text in ((REFERENCE, reference()), (CONSTANTS, constants())):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="optimisation level, 0 to 2 (default 2)")  # fmt: skip
     parser.add_argument("-k", dest="word", default="", metavar="WORD",
                         help="report only the tests with WORD in their names")  # fmt: skip
+    parser.add_argument("--board", metavar="NAME|FILE", help="the board to run them on")
     parser.add_argument("-v", dest="verbose", action="store_true", help="a line a test")
 
 
@@ -50,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         raise AiosError("'aios test' takes at least one .kern file; tests are written in Kern.")
     objects = [assemble(read_source(path).text, str(path)) for path in assembly]
     image = testing.build([read_source(path) for path in kern], objects, opt=args.opt)
-    results = [r for r in testing.run(image, run_on_machine) if args.word in r.name]
+    on_board = partial(run_on_machine, board_name=args.board)
+    results = [r for r in testing.run(image, on_board) if args.word in r.name]
     if not results:
         raise AiosError(f"No test in these files has '{args.word}' in its name.")
     return _report(results, verbose=args.verbose)
@@ -73,14 +76,15 @@ def _report(results: Sequence[TestResult], *, verbose: bool) -> int:
     return 1 if failed else 0
 
 
-def run_on_machine(executable: bytes) -> str:
-    """Runs an executable on the default board and gives what it wrote to the UART."""
+def run_on_machine(executable: bytes, board_name: str | None = None) -> str:
+    """Runs an executable on a board, the default one if none is named, and gives what it wrote to
+    the UART."""
     from emu import board
     from emu.console import MemoryConsole
     from emu.machine import Machine
 
     console = MemoryConsole()
-    machine = Machine(board.load(), kernel=executable, console=console)
+    machine = Machine(board.load(board_name or board.DEFAULT), kernel=executable, console=console)
     try:
         machine.run(max_instructions=_MOST_INSTRUCTIONS)
     finally:
