@@ -1,10 +1,11 @@
-"""Gpu functions run over NumPy arrays on an engine of lanes, without a machine around it.
+"""Gpu functions run over NumPy arrays on engines of lanes, without a machine around them.
 
     bench = KernelBench("blas")
     y = bench.run("saxpy", (1000,), (256,), 1000, 2.5, x, y)[1]
 
 Arrays are arguments where a kernel takes a `ptr` (`Sliced(array)` where it takes a slice); what
-they hold afterwards comes back, in their order.
+they hold afterwards comes back, in their order. Every run is made by each of the bench's engines
+from the same memory, and memory, fault and counts must be the same in the end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.devices.gpu.dispatch import Dispatch, Engine, KernelObject, Outcome
+from emu.devices.gpu.lift import LiftedEngine
 from emu.devices.gpu.simt import ReferenceEngine
 from emu.memory import Memory
 from toolchain.kern.compile import read_source
@@ -54,7 +56,7 @@ class KernelBench:
         text: str = "",
         *,
         library: Sequence[str] = (),
-        engine: Engine | None = None,
+        engines: Sequence[Engine] = (),
     ) -> None:
         self._module = module
         if text:
@@ -64,7 +66,7 @@ class KernelBench:
             self._image = library_image()
         self._memory = Memory(self._image.base, _ROOM)
         self._memory.view(self._image.base, len(self._image.data))[:] = self._image.data
-        self.engine = engine or ReferenceEngine(units=4)
+        self._engines = engines or (LiftedEngine(units=4), ReferenceEngine(units=4))
 
     def run(
         self,
@@ -107,12 +109,24 @@ class KernelBench:
         self._memory.view(kernarg, len(block))[:] = block
         kernel = KernelObject.parse(image.object(symbol), image.objects[symbol])
         dispatch = Dispatch(kernel, kernarg, _extent(grid), _extent(group))
-        regions = [(self._memory.base, self._memory.size, self._memory.host_address)]
-        outcome = self.engine.run(dispatch, regions, _LIMIT)
+        outcome = self._agreed(dispatch, kernarg + len(block) - image.base)
         return outcome, [
             np.frombuffer(bytes(self._memory.view(at, a.nbytes)), a.dtype).reshape(a.shape)
             for at, a in places
         ]
+
+    def _agreed(self, dispatch: Dispatch, used: int) -> Outcome:
+        """What all engines do with the first `used` bytes of memory, which must be the same."""
+        regions = [(self._memory.base, self._memory.size, self._memory.host_address)]
+        view = self._memory.view(self._memory.base, used)
+        before = bytes(view)
+        ends: list[tuple[Outcome, bytes]] = []
+        for engine in self._engines:
+            view[:] = before
+            outcome = engine.run(dispatch, regions, _LIMIT)
+            ends.append((outcome, bytes(view)))
+        assert all(end == ends[0] for end in ends), [outcome for outcome, _ in ends]
+        return ends[0][0]
 
 
 def _extent(given: Sequence[int]) -> tuple[int, int, int]:

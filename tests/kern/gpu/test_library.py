@@ -1,4 +1,4 @@
-"""The kernel library (`kernel_src/gpu/`) against NumPy, on the reference engine of lanes."""
+"""The kernel library (`kernel_src/gpu/`) against NumPy, on both engines of lanes."""
 
 from __future__ import annotations
 

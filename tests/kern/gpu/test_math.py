@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from emu.devices.gpu.lift import LiftedEngine
 from tests.kern.gpu.bench import KernelBench
 
 _ONE = ("exp", "expm1", "log", "log2", "sin", "cos", "tanh", "erf", "rsqrt", "sigmoid")
@@ -44,7 +45,7 @@ Array = NDArray[np.floating]
 @pytest.fixture(scope="module")
 def bench() -> KernelBench:
     """The functions, each as a kernel over arrays."""
-    return KernelBench("wrappers", _WRAPPERS, library=["math"])
+    return KernelBench("wrappers", _WRAPPERS, library=["math"], engines=[LiftedEngine()])
 
 
 def _ulps(got: Array, exact: Array) -> float:
