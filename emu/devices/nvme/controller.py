@@ -103,6 +103,7 @@ class Nvme(PciFunction, prefix="NVME"):
     def _configure(self, value: int, old: int) -> None:
         was_enabled = old & r.Cc.en.mask
         if self.cc.en and not was_enabled:
+            self.csts.shst = 0  # only a reset ends a shutdown
             self._ready_ps = self.now_ps + self.timing.enable_ps
             self.at(self._ready_ps, self._enable)
         elif was_enabled and not self.cc.en:
@@ -110,8 +111,6 @@ class Nvme(PciFunction, prefix="NVME"):
         if self.cc.shn and not r.Cc.shn.of(old):
             self.csts.shst = _UNDER_WAY
             self.after(self.timing.admin_ps, self._shut_down)
-        elif not self.cc.shn:
-            self.csts.shst = 0
 
     def _enable(self) -> None:
         """The time to become ready has passed: be it, or fail if the settings are impossible."""
@@ -148,7 +147,8 @@ class Nvme(PciFunction, prefix="NVME"):
         self.interrupts.reset(self)
 
     def _shut_down(self) -> None:
-        """The guest has asked for it some time ago: everything is made durable."""
+        """The guest has asked for it some time ago: everything is made durable, and what is still
+        under way will not be done."""
         if self.csts.shst != _UNDER_WAY:
             return
         try:
@@ -156,6 +156,7 @@ class Nvme(PciFunction, prefix="NVME"):
                 namespace.flush()
         except CommandError:
             self.fail()
+        self.pipeline.clear()
         self.csts.shst = _COMPLETE
 
     @on_write(nssr)
@@ -199,9 +200,13 @@ class Nvme(PciFunction, prefix="NVME"):
 
     # --- doorbells and commands ---------------------------------------------------------------
 
+    def _listening(self) -> bool:
+        """Whether doorbells are heard: ready, no fatal status, no shutdown."""
+        return self.csts.value & 0b1111 == 1
+
     def running(self) -> bool:
-        """Whether commands are taken: ready, no fatal status, no shutdown."""
-        return self.csts.value & 0xF == 1
+        """Whether commands are executed: also until a shutdown is complete."""
+        return self.csts.value & 0b1011 == 1
 
     def work(self) -> None:
         """Commands are done now."""
@@ -209,7 +214,7 @@ class Nvme(PciFunction, prefix="NVME"):
 
     @on_write(sqtdbl)
     def _ring_tail(self, index: int, value: int, old: int) -> None:
-        if not self.running():
+        if not self._listening():
             return
         queue = self.submission_queues.get(index)
         if queue is None:
@@ -226,7 +231,7 @@ class Nvme(PciFunction, prefix="NVME"):
 
     @on_write(cqhdbl)
     def _ring_head(self, index: int, value: int, old: int) -> None:
-        if not self.running():
+        if not self._listening():
             return
         queue = self.completion_queues.get(index)
         if queue is None:

@@ -62,6 +62,26 @@ def test_linux_shutdown_completes(driver) -> None:
     assert driver.read(CSTS) == 0
 
 
+def test_after_a_shutdown_only_a_reset_helps(ready) -> None:
+    """What was under way before is done or never; doorbells are not heard any more."""
+    quick = ready.push(1, 1, nsid=1, prp1=0x8005_0000)
+    ready.push(1, 2, nsid=1, cdw12=1023)
+    ready.events.clock.skip_to(ready.events.clock.now_ps + 15_000_000)
+    ready.write(CC, ENABLE | 1 << 14)
+    ready.let_time_pass()
+    assert ready.read(CSTS) == 9
+    assert ready.answer(1).cid == quick
+    ready.write(CC, ENABLE)
+    ready.push(1, 2, nsid=1)
+    ready.let_time_pass()
+    assert ready.read(CSTS) == 9
+    with pytest.raises(AssertionError, match="no completion"):
+        ready.answer(1)
+    ready.enable()
+    assert ready.read(CSTS) == 1
+    assert ready.command(0, 6, cdw10=1).status == OK
+
+
 def test_uboot_sequence(bare) -> None:
     """Admin queues of depth 2, so every command wraps; then one I/O queue pair of depth 2."""
     bare.enable(entries=2)
