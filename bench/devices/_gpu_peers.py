@@ -137,9 +137,7 @@ def _black_scholes(e: Emitter) -> None:
         in_call, in_strike = v.normal_below(d1), v.normal_below(d2)
         call = b.fsub(b.fmul(s, in_call), b.fmul(discounted, in_strike))
         one = v.f(1.0)
-        put = b.fsub(
-            b.fmul(discounted, b.fsub(one, in_strike)), b.fmul(s, b.fsub(one, in_call))
-        )
+        put = b.fsub(b.fmul(discounted, b.fsub(one, in_strike)), b.fmul(s, b.fsub(one, in_call)))
         for name, value in (("call", call), ("put", put)):
             e.store(value, e.offset(e.pointer(name), offset))
 
@@ -170,6 +168,3 @@ def black_scholes() -> Callable[..., None]:
         call(ctypes.addressof(block), 0, 1)
 
     return run
-
-
-

@@ -42,6 +42,8 @@ class Call:
     operands: list[Data]
     mode: int
     vector: bool
+    plain_second: bool = False
+    """The second operand is a constant, neither NaN nor zero."""
 
     @property
     def b(self) -> ir.IRBuilder:
@@ -67,6 +69,19 @@ def _plain(method: str) -> Emit:
 
 def _named(name: str) -> Emit:
     return lambda call: call.intrinsic(name, *call.operands)
+
+
+def _extreme(name: str, predicate: str) -> Emit:
+    """The lesser or greater number; beside one that is neither NaN nor zero, that takes a single
+    instruction of x86."""
+
+    def emit(call: Call) -> Data:
+        x, y = call.operands
+        if not call.plain_second:
+            return call.intrinsic(name, x, y)
+        return call.b.select(call.b.fcmp_ordered(predicate, x, y), x, y)
+
+    return emit
 
 
 def _ordered(predicate: str) -> Emit:
@@ -108,7 +123,7 @@ def _operations(form: str) -> dict[str, Emit]:
     named: dict[str, Emit] = {
         **{f".{name}": _plain(f"f{name}") for name in ("add", "sub", "mul", "div")},
         ".sqrt": _named("sqrt"), ".madd": _named("fma"),
-        ".min": _named("minimumnum"), ".max": _named("maximumnum"),
+        ".min": _extreme("minimumnum", "<"), ".max": _extreme("maximumnum", ">"),
         ".eq": _ordered("=="), ".lt": _ordered("<"), ".le": _ordered("<="),
     }  # fmt: skip
     table = {form + suffix: emit for suffix, emit in named.items()}
@@ -142,10 +157,21 @@ def _check_mode(name: str, mode: int) -> None:
         raise Refused(f"'{name}' with rounding mode {mode} is the reference engine's.")
 
 
+def _is_plain(value: Value) -> bool:
+    """Whether a value is a constant number other than zero."""
+    bits = value.number()
+    if bits is None:
+        return False
+    magnitude = bits & (1 << (value.width - 1)) - 1
+    return 0 < magnitude <= (0x7F80_0000 if value.width == 32 else 0x7FF << 52)
+
+
 def compute(lanes: Lanes, name: str, mode: int, operands: list[Value], signs: list[int]) -> Value:
     """The operation `name` of FP_OPS. Operands whose `signs` are set have theirs flipped first."""
     _check_mode(name, mode)
     op = FP_OPS[name]
+    if name.endswith((".min", ".max")) and _is_plain(operands[0]):
+        operands = operands[::-1]
     from_float = name[0] == "f"
     to_float = not (".to_i" in name or ".to_u" in name or op.result == 1)
     scalar = all(o.shape in (Shape.CONST, Shape.UNIFORM) for o in operands)
@@ -156,7 +182,7 @@ def compute(lanes: Lanes, name: str, mode: int, operands: list[Value], signs: li
         data = [lanes.kept(o, o.width, not scalar) for o in operands]
         if from_float:
             data = [lanes.as_float(d, o.width) for d, o in zip(data, operands, strict=True)]
-        call = Call(lanes, data, mode, not scalar)
+        call = Call(lanes, data, mode, not scalar, _is_plain(operands[-1]))
         for i, flipped in enumerate(signs):
             if flipped:
                 data[i] = call.b.fneg(data[i])
