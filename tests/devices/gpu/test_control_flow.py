@@ -4,6 +4,7 @@ masks one by one."""
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -236,3 +237,62 @@ def test_splits_without_joins_end_in_a_fault() -> None:
     fault = Bench().run(text).fault
     assert fault is not None
     assert fault.code is FaultCode.ILLEGAL_INSTRUCTION
+
+
+# each branch and jump
+
+_EDGES = [0, 1, 2, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+
+
+def _signed(value: int) -> int:
+    return value - (value >> 63 << 64)
+
+
+BRANCHES: dict[str, Callable[[int, int], bool]] = {
+    "beq a1, a2": lambda a, b: a == b,
+    "bne a1, a2": lambda a, b: a != b,
+    "blt a1, a2": lambda a, b: _signed(a) < _signed(b),
+    "bge a1, a2": lambda a, b: _signed(a) >= _signed(b),
+    "bltu a1, a2": lambda a, b: a < b,
+    "bgeu a1, a2": lambda a, b: a >= b,
+    "c.beqz a1": lambda a, b: a == 0,
+    "c.bnez a1": lambda a, b: a != 0,
+}
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_each_branch_is_taken_by_the_lanes_that_meet_its_condition(branch: str) -> None:
+    pairs = [(a, b) for a in _EDGES for b in _EDGES][:LANES]
+    bench = Bench()
+    bench.put(bench.DATA, b"".join(_block([*pair, 0, 0, 0, 0]) for pair in pairs))
+    text = f"{OWN}; ld a1, 0(a0); ld a2, 8(a0); {branch}, on; li t5, 1; on: sd t5, 16(a0); ret"
+    assert bench.run(text).fault is None
+    fell = [bench.words(bench.DATA + 64 * lane + 16, 1, 8)[0] for lane in range(LANES)]
+    assert fell == [int(not BRANCHES[branch](*pair)) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("call", "size"),
+    [("jal t1, on", 4), ("jalr t1, 0(t2)", 4), ("jalr t1, 1(t2)", 4), ("c.jalr t2", 2)],
+)
+def test_a_call_leaves_its_return_address_and_lanes_return_by_it(call: str, size: int) -> None:
+    """The auipc stands 8 bytes before the call; what is called, 4 bytes behind that."""
+    link = "ra" if call.startswith("c.") else "t1"
+    bench = Bench()
+    text = f"auipc t3, 0; addi t2, t3, {12 + size}; {call}; addi t5, t5, 1; on: addi t5, t5, 2"
+    text += f"; sub {link}, {link}, t3; sd {link}, 0(a0); sd t5, 8(a0); jr zero"
+    assert bench.run(text).fault is None
+    assert bench.words(bench.DATA, 2, 8) == [8 + size, 2]
+
+
+def test_lanes_jump_to_addresses_of_their_own() -> None:
+    """Lane i jumps over i instructions that count."""
+    text = f"""
+        csrr t0, lane_id; {OWN}; li t5, 0
+        auipc t1, 0; slli t2, t0, 2; add t1, t1, t2; jalr zero, 16(t1)
+        {"; ".join(["addi t5, t5, 1"] * 31)}
+        sd t5, 0(a0); ret"""
+    bench = Bench()
+    assert bench.run(text).fault is None
+    counted = [bench.words(bench.DATA + 64 * lane, 1, 8)[0] for lane in range(LANES)]
+    assert counted == [31 - lane for lane in range(LANES)]
