@@ -204,11 +204,12 @@ class HostBridge:
         return slot
 
     def remap(self) -> None:
-        """A BAR or a decode bit may have changed: find out anew what lies in the windows."""
+        """A BAR or a decode bit may have changed: find out anew what lies in the windows. Where
+        BARs overlap, the lower device number answers, and of one device the lower BAR."""
         placed = [
             region
             for function in self.functions.values()
-            for number in function.bars
+            for number in sorted(function.bars)
             if (region := self._region(function, number)) is not None
         ]
         self._bus.overlay(placed)

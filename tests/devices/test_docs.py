@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.devices import docs
+from emu.devices.device import Device
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,15 @@ def test_constants_name_offsets_fields_and_strides() -> None:
         assert line in lines
     assert "NVME_SQTDBL_STRIDE = 0x8" in lines
     assert "RTC_TIME_HIGH = 0x4" in lines
+
+
+def test_every_device_is_documented() -> None:
+    """Those that others are made from, and a slot that says that it is empty, are none."""
+    none = {"PciFunction", "Capability", "VirtioMmio", "EmptySlot"}
+    kinds, found = [Device], set()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith("emu.") and kind is not Device:
+            found.add(kind.__name__)
+    assert found - none == {kind.__name__ for kind in docs.DEVICES}

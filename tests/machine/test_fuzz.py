@@ -10,7 +10,7 @@ from emu.bus import BusFault
 BASES = (0x10_0000, 0x10_1000, 0x200_0000, 0x200_4000, 0xC00_0000, 0xC00_2000, 0xC20_0000)
 PLACES = st.one_of(
     st.tuples(st.sampled_from(BASES), st.integers(0, 0x1100)),
-    st.tuples(st.just(0x1000_0000), st.integers(0, 0x100)),
+    st.tuples(st.sampled_from([0x1000_0000, 0x1000_1000, 0x1000_8000]), st.integers(0, 0x140)),
     st.tuples(st.sampled_from([0x3000_0000, 0x3000_8000, 0x3001_0000]), st.integers(0, 0x1000)),
     st.tuples(st.sampled_from([0x4000_0000, 1 << 40, 0x300_0000]), st.integers(0, 0x2000)),
 )
