@@ -10,7 +10,7 @@
     probability = 0.01      # each with that probability; default: every one
 
 Kinds: `read-error` (status 2/81 for Read, Compare, Verify and the sources of Copy), `write-error`
-(2/80 for what changes blocks), `slow` (any I/O command with blocks; needs `delay_us`) and
+(2/80 for what changes blocks), `slow` (Read, Write, Compare, Verify; needs `delay_us`) and
 `torn-write` (a power cut leaves a beginning of a lost write on the medium, in whole units of the
 atomic write unit). `namespace` limits a rule to one namespace, `times` the number of its hits.
 

@@ -114,18 +114,20 @@ class Namespace:
             ) from error
 
     def snapshot(self) -> dict[str, Any]:
-        """What has been counted; the blocks themselves stay in the host file."""
+        """What has been counted and set; the blocks, durable or not, stay what they are now."""
         faults = self.faults
         return {
             "counters": astuple(self.counters),
             "matched": list(faults.matched),
             "hits": list(faults.hits),
+            "cached": self.cache.enabled,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over what `snapshot` gave."""
         self.counters = Counters(*saved["counters"])
         self.faults.matched, self.faults.hits = list(saved["matched"]), list(saved["hits"])
+        self.cache.enabled = saved["cached"]
 
     def _tear(self, lba: int, blocks: int) -> int:
         return self.faults.torn(self.nsid, lba, blocks, ATOMIC_BLOCKS)

@@ -52,3 +52,16 @@ def test_what_is_restored_goes_on_as_it_would_have(driver) -> None:
     driver.nvme.restore(saved)
     assert finish(driver) == went_on
     assert driver.nvme.snapshot()["state"] != saved["state"]
+
+
+def test_the_write_cache_is_on_or_off_again(ready, image) -> None:
+    before = image.read_bytes()
+    saved = ready.nvme.snapshot()
+    assert ready.command(0, 9, cdw10=6, cdw11=0).status == OK
+    off = ready.nvme.snapshot()
+    ready.nvme.restore(saved)
+    ready.nvme.namespaces[1].write(0, [memoryview(bytes(512))], 1, durable=False)
+    ready.nvme.restore(off)
+    ready.nvme.namespaces[1].write(1, [memoryview(bytes(512))], 1, durable=False)
+    ready.nvme.power_cut()
+    assert image.read_bytes() == before[:512] + bytes(512) + before[1024:]
