@@ -94,7 +94,7 @@ FIELDS: dict[str, Field] = {
         Field("pool", 2, _CHOICE, "what is made of a window", POOLS),
         Field("next", 1, _FLAG, "begin with the next tile of weights"),
         Field("accumulate", 1, _FLAG, "add to the accumulators instead of replacing them"),
-        Field("bias", 1, _FLAG, "add the bias that BIAS points to"),
+        Field("bias", 1, _FLAG, "add the bias to which the setting `bias` points"),
         Field("units", 5, Style.SET, "units to wait for", WAITS),
         Field("tag", 32, _N, "a number for software"),
         Field("setting", 24, _CHOICE, "which setting"),

@@ -23,6 +23,7 @@ from emu.devices.tpu.registers import State
 from emu.devices.tpu.text import assemble
 from emu.devices.tpu.timing import Count
 from emu.memory import Memory
+from emu.trace import Trace
 
 RAM, BAR, WEIGHTS = 0x8000_0000, 0x4000_0000, 1 << 40
 RING, DATA = RAM + 0x1000, RAM + 0x10_0000
@@ -47,13 +48,13 @@ class Failure:
 class Driver:
     """Registers by their addresses, programs as text."""
 
-    def __init__(self, board: TpuBoard, ram: int = 64 << 20) -> None:
+    def __init__(self, board: TpuBoard, ram: int = 64 << 20, trace: Trace | None = None) -> None:
         self.bus = Bus(Memory(RAM, ram))
         self.events = EventQueue(Clock())
         self.lines = [Line() for _ in range(4)]
         windows = [Window("low", BAR, 1 << 28), Window("high", WEIGHTS, 1 << 36)]
         bridge = HostBridge(self.bus, windows, self.lines)
-        self.tpu = Tpu("tpu0", System(self.bus, self.events), board)
+        self.tpu = Tpu("tpu0", System(self.bus, self.events, trace), board)
         bridge.plug(self.tpu)
         for offset, value in ((0x10, BAR), (0x14, 0), (0x18, 0), (0x1C, WEIGHTS >> 32)):
             self.tpu.config.write(offset, 4, value)

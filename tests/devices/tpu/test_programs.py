@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
 from emu.devices.tpu.registers import State
+from emu.trace import Trace
 from tests.devices.tpu.conftest import DATA, SMALL, WEIGHTS, Driver
 from tests.devices.tpu.oracle import BITS, TYPES, activated, draw, from_bf16, pooled, products
 
@@ -214,6 +217,32 @@ def test_halt_stops_until_the_doorbell_rings_again(driver: Driver) -> None:
     driver.write(driver.tpu.tail.at, 4, driver.tail)
     driver.let_time_pass()
     assert (driver.state(), driver.read(driver.tpu.completed.at)) == (State.IDLE, 2)
+
+
+@pytest.mark.parametrize("apart", [0, 1e-6, 2.5e-6, 4e-6, 50e-6])
+def test_doorbell_while_a_program_runs_adds_to_it(driver: Driver, apart: float) -> None:
+    """Whether it waits for a transfer, is in its last cycles, or is long done."""
+    data = draw(RANDOM, "u8", 8, WIDTH)
+    driver.put(X, data)
+    for i in range(8):
+        at = WIDTH * i
+        driver.submit(f"read_host u{i}, {X + at:#x}, 1\nwrite_host u{i}, {Y + at:#x}, 1")
+        driver.let_time_pass(apart)
+    driver.run("interrupt 3")
+    assert np.array_equal(driver.get(Y, np.uint8, 8, WIDTH), data)
+    assert driver.read(driver.tpu.completed.at) == 3
+
+
+def test_same_program_takes_the_same_time_and_leaves_the_same_trace() -> None:
+    stories = []
+    for _ in range(2):
+        out = io.StringIO()
+        driver = Driver(SMALL, trace=Trace(out))
+        driver.put_weights(0, np.ones(ROWS * COLUMNS, np.int8))
+        driver.run("read_weights 0, i8\nmatmul a0, u0, 9, i8, next\ndebug 4\ninterrupt 1")
+        stories.append(out.getvalue())
+    assert stories[0] == stories[1]
+    assert '"text": "matmul a0, u0, 9, i8, next"' in stories[0]
 
 
 def test_ring_wraps(driver: Driver) -> None:
