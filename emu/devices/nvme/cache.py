@@ -84,7 +84,7 @@ class WriteCache:
                 before[i] = bytes(old[start : start + block])
         while len(before) > self._room:
             before.popitem(last=False)
-        if len(self._writes) > 2 * self._room:  # only the last write of each block can matter
+        if len(self._writes) > 2 * self._room:  # so long ago: past tearing
             del self._writes[: self._room]
 
     def _make_durable(self, first: int, end: int) -> None:
