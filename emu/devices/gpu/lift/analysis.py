@@ -16,17 +16,20 @@ all again whenever another one is found.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from emu.devices.gpu.lift import world
 from emu.devices.gpu.lift.floating import Refused
 from emu.devices.gpu.lift.lanes import Lanes
-from emu.devices.gpu.lift.program import EXIT, REGISTERS, Block, Program
-from emu.devices.gpu.lift.readings import Control, Frame, Register, execute
+from emu.devices.gpu.lift.program import EXIT, Block, Program
+from emu.devices.gpu.lift.readings import Control, Frame, Register, Slot, execute
 from emu.devices.gpu.lift.values import Kind, Shape, Value, const, join, scattered, settled
 from emu.devices.gpu.lift.world import Shapes
 
 _SP, _A0 = ("x", 2), ("x", 10)
+SLOTS_MAX = 64
+"""Places in the stack that are registers, at most."""
 _LINKS = (1, 5)
 """Registers in which return addresses are by convention (unprivileged specification, 2.5)."""
 
@@ -53,17 +56,31 @@ class Facts:
 class _Finding:
     """The world in which kinds are found."""
 
-    def __init__(self, shapes: Shapes) -> None:
-        self.shapes = shapes
+    def __init__(self, shapes: Shapes, slots: Mapping[int, Slot]) -> None:
+        self.shapes, self.slots = shapes, slots
         self.escaped = False
+        self.pc = 0
+        self.private: dict[int, set[Slot | None]] = {}
+        """By the address of each instruction that accesses private memory, the places in the
+        stack; None for any other."""
+
+    def _access(self, address: Value, bits: int) -> None:
+        if address.kind.private:
+            stack = address.kind.stack
+            place = None if stack is None else (stack, bits)
+            self.private.setdefault(self.pc, set()).add(place)
 
     def load(self, address: Value, bits: int) -> Value:
+        self._access(address, bits)
         return Value(world.loaded(address, bits, self.escaped))
 
     def store(self, address: Value, value: Value) -> None:
+        self._access(address, value.width)
         self.escaped |= value.kind.private
 
     def atomic(self, frame: Frame, address: Value, bits: int) -> Value:
+        if address.kind.private:
+            self.private[self.pc] = {None}
         return Value(Kind(bits, private=self.escaped))
 
     def csr(self, number: int) -> Value:
@@ -81,7 +98,7 @@ class Analysis:
     shapes: Shapes
 
     def __post_init__(self) -> None:
-        self._world = _Finding(self.shapes)
+        self._world = _Finding(self.shapes, self.program.slots)
         self._lanes = Lanes(None)
         self.facts = {pc: Facts() for pc in self.program.blocks}
         while self._changes():
@@ -92,10 +109,30 @@ class Analysis:
         """Whether an address in private memory may be loaded."""
         return self._world.escaped
 
+    @property
+    def uses_private_memory(self) -> bool:
+        """Whether private memory is accessed."""
+        return bool(self._world.private)
+
+    def slots(self) -> dict[int, Slot]:
+        """The places of the stack, by the instructions that access them, if all of the stack can
+        be registers: no address in it goes anywhere, and no two places overlap."""
+        found = self._world.private
+        places = {pc: next(iter(slots)) for pc, slots in found.items() if len(slots) == 1}
+        slots = {pc: slot for pc, slot in places.items() if slot is not None}
+        sizes = dict(slots.values())
+        words = {number // 8 for number in sizes}
+        fits = all(
+            number + bits // 8 <= min(0, number // 8 * 8 + 8) for number, bits in sizes.items()
+        )
+        alone = len(words) == len(sizes) == len(set(slots.values())) <= SLOTS_MAX
+        return slots if alone and fits and len(slots) == len(found) and not self.escaped else {}
+
     def _changes(self) -> bool:
         """Go through everything once; whether another branch turned out to part lanes."""
         known = self._state()
         self._find_pending()
+        self._world.private = {}
         for facts in self.facts.values():
             facts.kinds = {}
         self._seen: set[int] = set()
@@ -110,7 +147,7 @@ class Analysis:
         return parts, self._world.escaped
 
     def _start(self) -> dict[Register, Kind]:
-        kinds = dict.fromkeys(REGISTERS, const(0))
+        kinds = dict.fromkeys(self.program.registers, const(0))
         kinds[_SP] = Kind(64, Shape.UNIFORM, stack=0, private=True)
         kinds[_A0] = Kind(64, Shape.UNIFORM)
         return kinds
@@ -139,12 +176,13 @@ class Analysis:
         """Execute a block and bring what it leaves to the next ones."""
         facts = self.facts[block.pc]
         before = {r: Value(kind) for r, kind in self.entering(block.pc).items()}
-        registers = dict.fromkeys(REGISTERS, Value(const(0))) | before
+        registers = dict.fromkeys(self.program.registers, Value(const(0))) | before
         control = None
         for place in block.places:
             if place.insn is None:
                 return
             frame = Frame(self._lanes, self._world, registers, place.insn, place.pc)
+            self._world.pc = place.pc
             execute(frame)
             control = frame.control
         exits, parts = self._leave(block, control)

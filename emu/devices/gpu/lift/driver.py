@@ -22,21 +22,31 @@ _AXES = "xyz"
 _ROW_OF_IDS = 4 * LANES
 
 
-def write_driver(e: Emitter, warp: ir.Function, has_barriers: bool) -> None:
+NO_ROOM = 2
+"""What the kernel gives, having done nothing, when private memory is smaller than its stack."""
+
+
+def write_driver(
+    e: Emitter, warp: ir.Function, *, has_barriers: bool, stack: int, clears_private: bool
+) -> None:
     """Emit the body of the emitter's function, which executes all groups; it gives 1 after a
-    fault."""
-    b = e.b
+    fault. `stack` is how many bytes of it are registers."""
+    small = e.b.icmp_unsigned("<", e.word("private_bytes"), e.const(I64, stack))
+    with e.b.if_then(small):
+        e.b.ret(e.const(I64, NO_ROOM))
     with e.loop(0, e.word("groups")) as groups:
         _start_group(e, groups.index)
+        if clears_private:
+            private = e.b.mul(e.word("private_bytes"), e.const(I64, LANES))
+            _clear(e, e.pointer("private_host"), e.b.mul(private, e.word("group_warps")))
         if has_barriers:
             _rounds(e, warp)
         else:
             _one_by_one(e, warp)
-    assert b is e.b
 
 
 def _start_group(e: Emitter, number: Value) -> None:
-    """Say which group it is, make its memory zero, and find which lanes start."""
+    """Say which group it is, make its own memory zero, and find which lanes start."""
     b, k = e.b, partial(e.const, I64)
     put(e, "group_number", number)
     rest, width, height = number, e.word("groups_x"), e.word("groups_y")
@@ -46,8 +56,6 @@ def _start_group(e: Emitter, number: Value) -> None:
         put(e, f"group_id_{axis}", value)
     put(e, "unit_id", b.urem(number, e.word("units")))
     _clear(e, e.pointer("group_host"), e.word("group_bytes"))
-    private = b.mul(e.word("private_bytes"), k(LANES))
-    _clear(e, e.pointer("private_host"), b.mul(private, e.word("group_warps")))
     whole = ir.Constant(I1, 1)
     starts = []
     for axis, value in zip(_AXES, place, strict=True):

@@ -25,6 +25,7 @@ from emu.devices.gpu.dispatch import (
     Outcome,
     Region,
 )
+from emu.devices.gpu.lift.driver import NO_ROOM
 from emu.devices.gpu.lift.floating import Refused
 from emu.devices.gpu.lift.kernel import Kernel, lift
 from emu.devices.gpu.lift.runtime import GROUP, LOADED, SITE, STORED
@@ -60,11 +61,17 @@ class LiftedEngine:
         kernel = self.kernel(dispatch, code)
         if kernel is None:
             return self.reference.run(dispatch, memory, min(limit, REFERENCE_LIMIT))
-        return _Run(kernel, dispatch, memory, limit, self.units).outcome()
+        outcome = _Run(kernel, dispatch, memory, limit, self.units).outcome()
+        if outcome is None:
+            kernel = self.kernel(dispatch, code, roomy=False)
+            assert kernel is not None
+            outcome = _Run(kernel, dispatch, memory, limit, self.units).outcome()
+            assert outcome is not None
+        return outcome
 
-    def kernel(self, dispatch: Dispatch, code: bytes) -> Kernel | None:
+    def kernel(self, dispatch: Dispatch, code: bytes, *, roomy: bool = True) -> Kernel | None:
         """The lifted kernel of a dispatch, None if it is the reference engine's."""
-        shapes = Shapes(flat=_is_flat(dispatch))
+        shapes = Shapes(_is_flat(dispatch), roomy)
         key = dispatch.kernel.entry, code, shapes
         if key not in self._kernels:
             if len(self._kernels) >= _KERNELS_MAX:
@@ -129,9 +136,12 @@ class _Run:
         for name, value in named.items():
             self.words[self.kernel.block.index[name]] = value
 
-    def outcome(self) -> Outcome:
-        """Execute it."""
+    def outcome(self) -> Outcome | None:
+        """Execute it. None, with nothing done, if private memory is smaller than the kernel's
+        stack."""
         failed = self.kernel.call(self.words.buffer_info()[0])
+        if failed == NO_ROOM:
+            return None
         return Outcome(self._fault() if failed else None, self._counts())
 
     def word(self, name: str, index: int = 0) -> int:

@@ -30,10 +30,11 @@ class Kernel:
     sites: int
     saved_bytes: int
 
-    def call(self, block: int) -> bool:
-        """Execute all groups; whether there was a fault. `block` is the host's address of it."""
+    def call(self, block: int) -> int:
+        """Execute all groups: 0 at the end, 1 for a fault, or NO_ROOM. `block` is the host's
+        address of it."""
         function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        return bool(function(self.code.address("kernel"))(block, 0, 1))
+        return int(function(self.code.address("kernel"))(block, 0, 1))
 
 
 def _memory_sites(found: Program) -> dict[int, int]:
@@ -52,8 +53,16 @@ def module(found: Program, shapes: Shapes, block: Block) -> str:
     e = Emitter(block)
     slow = Slow(e)
     has_barriers = any(b.is_barrier for b in found.blocks.values())
-    warp = Writer(e, Analysis(found, shapes), _memory_sites(found), slow).write()
-    write_driver(e, warp, has_barriers)
+    analysis = Analysis(found, shapes)
+    if shapes.roomy and (slots := analysis.slots()):
+        found.use_slots(slots)
+        analysis = Analysis(found, shapes)
+    warp = Writer(e, analysis, _memory_sites(found), slow).write()
+    write_driver(
+        e, warp, has_barriers=has_barriers,
+        stack=-min((number for number, _ in found.slots.values()), default=0),
+        clears_private=analysis.uses_private_memory,
+    )  # fmt: skip
     return e.finish()
 
 

@@ -155,16 +155,34 @@ class Lanes:
         kind = value.kind
         if kind.nan is not Nan.ROUGH:
             return value
-        return self.result(
-            replace(kind, nan=Nan.CLEAN),
-            lambda: self._canonical(value.data, kind.bits, kind.shape is Shape.VECTOR),
-        )
+        nan = Nan.EXACT if kind.quiet else Nan.CLEAN
+        return self.result(replace(kind, nan=nan, quiet=0), lambda: self._canonical(value))
 
-    def _canonical(self, data: Data, bits: int, vector: bool) -> Data:
+    def _canonical(self, value: Value) -> Data:
         assert self.e is not None
-        number = self.as_float(data, bits)
+        kind, data = value.kind, value.data
+        number = self.as_float(data, kind.bits)
         is_nan = self.e.b.fcmp_unordered("uno", number, number)
-        return self.e.b.select(is_nan, self.constant(CANONICAL[bits], bits, vector), data)
+        quiet = self.constant(
+            kind.quiet or CANONICAL[kind.bits], kind.bits, kind.shape is Shape.VECTOR
+        )
+        return self.e.b.select(is_nan, quiet, data)
+
+    def sign(self, op: str, a: Value) -> Value:
+        """A float's bits with the sign flipped ("xor") or cleared ("and"); a NaN that is rough
+        stays so, since it is one with either sign."""
+        kind, bit = a.kind, 1 << (a.width - 1)
+        mask = bit if op == "xor" else bit - 1
+        if kind.nan is not Nan.ROUGH:
+            return self.binary(op, a, constant(mask, a.width))
+        quiet = _FOLD[op](kind.quiet or CANONICAL[a.width], mask, a.width)
+        vector = kind.shape is Shape.VECTOR
+        return self.result(
+            Kind(a.width, kind.shape, nan=Nan.ROUGH, quiet=quiet),
+            lambda: getattr(self.e.b, _METHODS[op])(  # type: ignore[union-attr]
+                a.data, self.constant(mask, a.width, vector)
+            ),
+        )
 
     def as_float(self, data: Data, bits: int) -> Data:
         """Bits as a float of the same size."""
@@ -310,7 +328,10 @@ class Lanes:
                 Kind(width, shape, stride=stride), lambda: self.kept(a, width, False)
             )
         vector = kind.shape is Shape.VECTOR
-        return self.result(Kind(width, kind.shape, nan=nan), lambda: self.kept(a, width, vector))
+        return self.result(
+            Kind(width, kind.shape, nan=nan, quiet=a.kind.quiet if nan else 0),
+            lambda: self.kept(a, width, vector),
+        )
 
     def extend(self, op: str, a: Value, width: int) -> Value:
         """`sext` or `zext` to more bits."""
@@ -325,7 +346,7 @@ class Lanes:
         if kind.form == "z" or kind.form == op[0]:
             form, part = kind.form, kind.part
         return self.result(
-            Kind(width, shape, form=form, part=part, nan=a.kind.nan),
+            Kind(width, shape, form=form, part=part, nan=a.kind.nan, quiet=a.kind.quiet),
             lambda: self.kept(a, part, vector),
         )
 

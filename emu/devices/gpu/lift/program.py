@@ -10,14 +10,15 @@ place is for the reference engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from emu.devices.gpu.dispatch import FaultCode
 from emu.devices.gpu.lift import world
 from emu.devices.gpu.lift.floating import Refused
 from emu.devices.gpu.lift.lanes import Lanes
-from emu.devices.gpu.lift.readings import Control, Frame, Illegal, Register, execute
+from emu.devices.gpu.lift.readings import Control, Frame, Illegal, Register, Slot, execute
 from emu.devices.gpu.lift.values import Kind, Value
 from emu.devices.gpu.lift.world import Shapes
 from emu.isa import Instruction
@@ -86,6 +87,18 @@ class Program:
     entry: int
     blocks: dict[int, Block]
     return_points: set[int]
+    slots: dict[int, Slot] = field(default_factory=dict)
+    """By the address of a load or store, the place in the stack that is a register to it."""
+
+    @property
+    def registers(self) -> list[Register]:
+        """All registers, those in the stack included."""
+        return [*REGISTERS, *sorted({("s", number) for number, _ in self.slots.values()})]
+
+    def use_slots(self, slots: dict[int, Slot]) -> None:
+        """Take these places in the stack for registers."""
+        self.slots = slots
+        find_live(self)
 
     def successors(self, block: Block) -> set[int]:
         """Every block that may follow."""
@@ -95,6 +108,8 @@ class Program:
 
 class _Nowhere:
     """A world in which nothing is known, for finding targets."""
+
+    slots: Mapping[int, Slot] = MappingProxyType({})
 
     def load(self, address: Value, bits: int) -> Value:
         return Value(Kind(bits))
@@ -216,13 +231,15 @@ def read(entry: int, code: bytes) -> Program:
         if block.last.pc >= following or block.last.behind > following:
             raise Refused(f"instructions overlap at {following:#x}.")
     program = Program(entry, blocks, reader.return_points)
-    _find_live(program)
+    find_live(program)
     return program
 
 
-def _find_live(program: Program) -> None:
+def find_live(program: Program) -> None:
     """Fill in the registers that are live where blocks begin."""
-    effects = {pc: _effects(block) for pc, block in program.blocks.items()}
+    effects = {pc: _effects(block, program.slots) for pc, block in program.blocks.items()}
+    for block in program.blocks.values():
+        block.live = set()
     order = list(reversed(program.blocks.values()))
     changed = True
     while changed:
@@ -237,7 +254,7 @@ def _find_live(program: Program) -> None:
                 block.live, changed = live, True
 
 
-def _effects(block: Block) -> tuple[set[Register], set[Register]]:
+def _effects(block: Block, slots: Mapping[int, Slot]) -> tuple[set[Register], set[Register]]:
     """The registers that a block reads before it writes them, and those that it writes."""
     reads: set[Register] = set()
     writes: set[Register] = set()
@@ -245,11 +262,15 @@ def _effects(block: Block) -> tuple[set[Register], set[Register]]:
         for step in place.insn.insn.steps if place.insn else ():
             if step.op[:-1] in ("read_", "write_"):
                 assert place.insn is not None
-                register = step.op[-1], _index(place.insn, step)
-                if step.op[:-1] == "write_":
-                    writes.add(register)
-                elif register not in writes and register != ("x", 0):
-                    reads.add(register)
+                register, is_write = (step.op[-1], _index(place.insn, step)), step.op[0] == "w"
+            elif step.op in ("load", "store") and place.pc in slots:
+                register, is_write = ("s", slots[place.pc][0]), step.op == "store"
+            else:
+                continue
+            if is_write:
+                writes.add(register)
+            elif register not in writes and register != ("x", 0):
+                reads.add(register)
     return reads, writes
 
 

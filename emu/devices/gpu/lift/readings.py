@@ -8,20 +8,23 @@ value (None for a step that has none). `execute` performs one instruction and sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from llvmlite import ir
 
 from emu.devices.gpu.lift.floating import Refused, compute
-from emu.devices.gpu.lift.lanes import Data, Lanes
+from emu.devices.gpu.lift.lanes import BOX, Data, Lanes
 from emu.devices.gpu.lift.values import Value, constant
 from emu.isa.decode import Decoded
 from emu.isa.graph import OPS, Arg, Node
 
 Reading = Callable[["Frame", Node], "Value | None"]
 Register = tuple[str, int]
-"""A bank, "x" or "f", and a number."""
+"""A bank, "x" or "f", and a number. A place in the stack that is used like a register is of bank
+"s"; its number is its distance from the initial stack pointer."""
+Slot = tuple[int, int]
+"""Such a place: its number and its size in bits."""
 
 
 class Illegal(Exception):
@@ -41,6 +44,9 @@ class Control(NamedTuple):
 
 class World(Protocol):
     """What an instruction does besides arithmetic, while kinds are being found or code emitted."""
+
+    slots: Mapping[int, Slot]
+    """By the address of a load or store, the place in the stack that it is about."""
 
     def load(self, address: Value, bits: int) -> Value:
         """Read memory."""
@@ -94,14 +100,35 @@ class Frame:
 def execute(frame: Frame) -> None:
     """Perform the steps of the frame's instruction. Raises Illegal, having done nothing."""
     insn = frame.insn.insn
-    if insn.mnemonic in ("fsgnj.s", "fsgnj.d") and frame.insn.rs1 == frame.insn.rs2:
-        source = frame.registers[("f", frame.insn.rs1)]
-        if insn.mnemonic == "fsgnj.d" or source.kind.form == "b":
-            frame.registers[("f", frame.insn.rd)] = source  # a move looks at no bits
-            return
+    if insn.mnemonic in _SIGNS and frame.insn.rs1 == frame.insn.rs2 and _sign(frame):
+        return
     if any(step.op in ("reserve", "reserved") for step in insn.steps):
         raise Illegal
     perform(frame, insn.steps)
+
+
+_SIGNS = {
+    f"{name}.{size}": op
+    for name, op in (("fsgnj", ""), ("fsgnjn", "xor"), ("fsgnjx", "and"))
+    for size in "sd"
+}
+"""With one operand twice they move, negate and clear the sign, and look at no other bit."""
+
+
+def _sign(frame: Frame) -> bool:
+    """Do that, unless the operand is not known to be a number of that size."""
+    name, registers, lanes = frame.insn.insn.mnemonic, frame.registers, frame.lanes
+    source, op = registers[("f", frame.insn.rs1)], _SIGNS[name]
+    single = name.endswith(".s")
+    if (single and source.kind.form != "b") or (not single and source.kind.form):
+        return False
+    if op:
+        bits = 32 if single else 64
+        source = lanes.sign(op, lanes.trunc(source, bits))
+        if single:
+            source = lanes.binary("or", lanes.extend("zext", source, 64), constant(BOX))
+    registers[("f", frame.insn.rd)] = source
+    return True
 
 
 def perform(frame: Frame, steps: Sequence[Node]) -> None:
@@ -261,10 +288,16 @@ def _branch(frame: Frame, node: Node) -> None:
 
 
 def _load(frame: Frame, node: Node) -> Value:
+    if slot := frame.world.slots.get(frame.pc):
+        return frame.lanes.trunc(frame.registers[("s", slot[0])], node.width)
     return frame.world.load(frame.value(node.args[0]), node.width)
 
 
 def _store(frame: Frame, node: Node) -> None:
+    if slot := frame.world.slots.get(frame.pc):
+        value = frame.lanes.extend("zext", frame.value(node.args[1]), 64)
+        frame.registers[("s", slot[0])] = value
+        return
     frame.world.store(frame.value(node.args[0]), frame.value(node.args[1]))
 
 

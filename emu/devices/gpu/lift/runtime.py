@@ -30,8 +30,9 @@ LOADED, STORED, GROUP, NOWHERE = range(4)
 REGION = ("base", "size", "host", "is_group")
 ROW = 8 * LANES
 """Bytes of all lanes' same word of private memory."""
-SAVED_ROOM = 64 * ROW
-"""Bytes that a warp needs at most while it waits: every register as a vector."""
+SAVED_ROOM = 128 * ROW
+"""Bytes that a warp needs at most while it waits: every register as a vector, those
+in the stack included."""
 GOOD = LANES
 """`bad` when every lane could access memory."""
 

@@ -55,6 +55,8 @@ class Kind:
     form: str = ""
     part: int = 0
     nan: Nan = Nan.EXACT
+    quiet: int = 0
+    """What a rough NaN stands for; 0 is the canonical one."""
     stack: int | None = None
     """The value is the initial stack pointer plus this; then it is kept nowhere."""
     private: bool = False
@@ -135,13 +137,13 @@ def join(a: Kind, b: Kind) -> Kind:
     if local:
         shape = Shape.VECTOR
     form, part = _common_form(a, b)
-    nan = _common_nan(a, b, form)
+    nan = _common_nan(a, b, form) if a.quiet == b.quiet else Nan.EXACT
     targets = _targets(a), _targets(b)
     union = targets[0] | targets[1] if targets[0] and targets[1] else None
     return Kind(
         64, shape,
         stride=a.stride if shape is Shape.AFFINE else 0,
-        form=form, part=part, nan=nan,
+        form=form, part=part, nan=nan, quiet=a.quiet if nan is Nan.ROUGH else 0,
         private=a.private or b.private,
         targets=union if union and len(union) <= TARGETS_MAX else None,
         local=local,

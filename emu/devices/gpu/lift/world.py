@@ -26,6 +26,8 @@ class Shapes:
 
     flat: bool
     """The lanes of a warp lie in one row: their x counts up, their y and z are the same."""
+    roomy: bool = True
+    """Private memory has room for all places of the stack that the kernel names."""
 
 
 def access_is_uniform(address: Value) -> bool:

@@ -17,7 +17,7 @@ counts down for each warp instruction, `extra` adds what lane instructions are m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,8 +29,8 @@ from emu.devices.gpu.lift import collective, runtime
 from emu.devices.gpu.lift.analysis import Analysis, possible_targets
 from emu.devices.gpu.lift.lanes import Data, Lanes
 from emu.devices.gpu.lift.memory import Memory
-from emu.devices.gpu.lift.program import EXIT, REGISTERS, Block, Place
-from emu.devices.gpu.lift.readings import Control, Frame, Register, execute
+from emu.devices.gpu.lift.program import EXIT, Block, Place
+from emu.devices.gpu.lift.readings import Control, Frame, Register, Slot, execute
 from emu.devices.gpu.lift.runtime import Slow
 from emu.devices.gpu.lift.values import Kind, Nan, Shape, Value, const
 
@@ -53,6 +53,7 @@ class Writer:
     def __init__(self, e: Emitter, analysis: Analysis, sites: dict[int, int], slow: Slow) -> None:
         self.e, self.analysis, self.sites = e, analysis, sites
         self.program = analysis.program
+        self.slots: Mapping[int, Slot] = self.program.slots
         self.lanes = Lanes(e)
         self.order = list(self.program.blocks)
         self.index = {pc: i for i, pc in enumerate(self.order)}
@@ -116,7 +117,7 @@ class Writer:
         """Give a0 its value and go to the first block, with all lanes or with some."""
         entry = self.program.entry
         kinds = self.analysis.entering(entry)
-        start = {r: Value(const(0)) for r in REGISTERS}
+        start = {r: Value(const(0)) for r in self.program.registers}
         start[("x", 2)] = self._stack_top()
         start[("x", 10)] = Value(Kind(64, Shape.UNIFORM), self.e.word("kernarg"))
         for register, kind in kinds.items():
@@ -216,7 +217,7 @@ class Writer:
         self.memory.mask = self.mask
         self._count(block)
         before = {r: self._fetch(r, k) for r, k in self.analysis.entering(block.pc).items()}
-        registers = dict.fromkeys(REGISTERS, Value(const(0))) | before
+        registers = dict.fromkeys(self.program.registers, Value(const(0))) | before
         for self.number, place in enumerate(block.places):
             if place.insn is None:
                 self._fault_here(place)

@@ -163,3 +163,27 @@ def test_a_refused_kernel_that_never_ends_is_stopped_in_time(
     assert outcome.fault is not None
     assert outcome.fault.code is FaultCode.WATCHDOG
     assert outcome.counts.warp_instructions == 1000
+
+
+def test_a_stack_that_private_memory_has_no_room_for_is_a_fault_where_it_is_accessed() -> None:
+    """The second of two places lies below private memory."""
+    text = f"{GLOBAL_ID} addi sp, sp, -32; sd t0, 24(sp); sd t0, 0(a0); sd t0, 8(sp); ret"
+    outcome, _ = both(text, grid=(64, 1, 1), private_size=16)
+    assert outcome.fault is not None
+    assert outcome.fault.code is FaultCode.STORE_ADDRESS
+    assert both(text, grid=(64, 1, 1), private_size=32)[0].fault is None
+
+
+@pytest.mark.parametrize("size", ["s", "d"])
+def test_signs_of_nans_that_arithmetic_gave(size: str) -> None:
+    """0 / 0 is canonical; negated, it has a sign; of absolute value, none. Then they are stored."""
+    text = f"""
+        {GLOBAL_ID}
+        slli t0, t0, 6; add t0, t0, a0; fmv.{"w" if size == "s" else "d"}.x fa0, zero
+        fdiv.{size} fa0, fa0, fa0; fneg.{size} fa1, fa0; fabs.{size} fa2, fa1; fmv.{size} fa3, fa1
+        fsd fa0, 0(t0); fsd fa1, 8(t0); fsd fa2, 16(t0); fsd fa3, 24(t0)
+        fneg.{size} fa4, fa1; fadd.{size} fa5, fa1, fa4; fsd fa4, 32(t0); fsd fa5, 40(t0)
+        fld fa6, 0(t0); fdiv.{size} fa6, fa6, fa6; fneg.{size} fa6, fa6; fabs.{size} fa7, fa6
+        fsd fa6, 48(t0); fsd fa7, 56(t0); ret
+    """
+    assert both(text)[0].fault is None
