@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emu.devices.gpu.dispatch import FaultCode
+from emu.errors import AiosError
 from tests.kern.gpu.bench import KernelBench, Sliced
 
 Array = NDArray[Any]
@@ -186,6 +187,35 @@ fn Pair.spread(self) -> int { return self.a - self.b }
     out[i] = p.spread()
     """, more=more)  # fmt: skip
     np.testing.assert_array_equal(got, (_ME % 5) ** 2 - _ME % 9 * _ME)
+
+
+def test_large_private_arrays_are_zero_and_copied_whole() -> None:
+    got = _run("""
+    i = global_id(0)
+    first: array[int, 100]
+    for j in 0..100 { first[j] += j * i }
+    second = first
+    for j in 0..100 { first[j] = 0 }
+    sum = 0
+    for j in 0..100 { sum += second[j] }
+    out[i] = sum
+    """)
+    np.testing.assert_array_equal(got, 4950 * _ME)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("local x: array[u8, 300000]\n    x[global_id(0)] = 1",
+         "m.kern:1:8: the local memory of 'k' takes 300000 bytes; a workgroup has at most 262144."),
+        ("x: array[int, 9000]\n    x[global_id(0)] = 1\n    out[0] = x[out[1]]",
+         "The gpu function 'm.k' needs 72"),
+    ],
+)  # fmt: skip
+def test_memory_that_no_lane_has_is_refused(body: str, sentence: str) -> None:
+    with pytest.raises(AiosError) as raised:
+        _run(body)
+    assert str(raised.value).startswith(sentence)
 
 
 def test_arguments_of_all_kinds() -> None:

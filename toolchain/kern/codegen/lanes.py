@@ -8,9 +8,11 @@ write are calls of symbols named `lane TEXT`; `toolchain.kern.lanes` makes them 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
-from emu.devices.gpu.dispatch import GROUP_BASE, KernelObject
+from emu.devices.gpu.dispatch import GROUP_BASE, GROUP_BYTES_MAX, KernelObject
+from emu.errors import AiosError
 from emu.isa.csrs import ANY_NAME, LANE_CSRS
 from toolchain.kern import typed, types
 from toolchain.kern.codegen import constants
@@ -29,6 +31,8 @@ _KERNEL = (
     ' "target-cpu"="generic-rv64"'
 )
 _INLINED = _KERNEL + " alwaysinline"
+_UNROLLED = 128
+"""Objects of more bytes are copied and cleared in a loop."""
 _SCALARS = {"i1", "i8", "i16", "i32", "i64", "float", "double", "ptr"}
 
 
@@ -80,6 +84,11 @@ class LaneEmitter(FunctionEmitter):
     def copy(self, to: Value, from_: Value, type_: types.Type) -> None:
         """Copies an object in memory, without a call."""
         size, align = types.size_of(type_), types.align_of(type_)
+        if size > _UNROLLED:
+            self._each_piece(type_, lambda unit, i, width: self.store(
+                self.load(unit, self.index(from_, i, width), width),
+                self.index(to, i, width), width))  # fmt: skip
+            return
         self.do(
             f"call void @llvm.memcpy.inline.p0.p0.i64(ptr align {align} {to.ref},"
             f" ptr align {align} {from_.ref}, i64 {size}, i1 false)"
@@ -88,10 +97,20 @@ class LaneEmitter(FunctionEmitter):
     def clear(self, address: Value, type_: types.Type) -> None:
         """Makes all bytes of an object zero, without a call."""
         size, align = types.size_of(type_), types.align_of(type_)
+        if size > _UNROLLED:
+            self._each_piece(type_, lambda unit, i, width: self.store(
+                int_const(0, unit), self.index(address, i, width), width))  # fmt: skip
+            return
         self.do(
             f"call void @llvm.memset.inline.p0.i64(ptr align {align} {address.ref},"
             f" i8 0, i64 {size}, i1 false)"
         )
+
+    def _each_piece(self, type_: types.Type, act: Callable[[str, Value, int], None]) -> None:
+        """A loop over an object by integers of its alignment: their type, number and bytes."""
+        width = min(types.align_of(type_), 8)
+        pieces = int_const(types.size_of(type_) // width)
+        self.count_to(pieces, lambda i: act(f"i{8 * width}", i, width))
 
 
 def group_offsets(function: typed.Function) -> dict[typed.Local, int]:
@@ -169,6 +188,11 @@ class LaneModule(ModuleEmitter):
     def _object(self, entry: typed.Function, function: typed.Function) -> str:
         """The kernel object; the sizes of code and private memory are filled in at the end."""
         assert function.kernarg is not None
+        if group_bytes(function) > GROUP_BYTES_MAX:
+            raise AiosError(
+                f"{function.place}: the local memory of '{function.name}' takes"
+                f" {group_bytes(function)} bytes; a workgroup has at most {GROUP_BYTES_MAX}."
+            )
         name = symbol(kernel_symbol(function))
         distance = f"sub (i64 ptrtoint (ptr {self.symbol(entry)} to i64), i64 ptrtoint"
         words = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from emu.devices.gpu.dispatch import PRIVATE_BYTES_MAX
 from emu.errors import AiosError
 from toolchain import elf
 from toolchain.elf import ObjectFile, Section, Symbol
@@ -34,7 +35,11 @@ def finish(data: bytes, name: str, stand_ins: StandIns) -> ObjectFile | None:
         return None
     resolved = [stand_ins.resolve(word) for (word,) in words]
     struct.pack_into(f"<{len(resolved)}I", _section(code).data, code.value, *resolved)
-    _complete(symbols[f"{name}.kernel"], code.size, dict(_frames(made))[name])
+    frame = dict(_frames(made))[name]
+    if frame > PRIVATE_BYTES_MAX:
+        raise AiosError(f"The gpu function '{name}' needs {frame} bytes of private memory for each "
+                        f"lane; there are at most {PRIVATE_BYTES_MAX}.")  # fmt: skip
+    _complete(symbols[f"{name}.kernel"], code.size, frame)
     made.sections = [s for s in made.sections if s.name != _STACKMAPS]
     made.symbols = [s for s in made.symbols if s.where in (*made.sections, elf.SHN_UNDEF)]
     return made
