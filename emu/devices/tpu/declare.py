@@ -128,10 +128,6 @@ class Declaration:
     operands: tuple[Slot, ...]
     reserved: int
 
-    def slot(self, name: str) -> Slot:
-        """The slot of that name."""
-        return next(slot for slot in self.operands if slot.field.name == name)
-
 
 @dataclass(frozen=True)
 class Instruction:

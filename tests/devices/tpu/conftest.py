@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,9 +123,6 @@ class Driver:
 
     def count(self, what: Count) -> int:
         return self.read(self.tpu.counter[what].at, 8)
-
-
-MakeDriver = Callable[[TpuBoard], Driver]
 
 
 @pytest.fixture
