@@ -188,11 +188,12 @@ class Analysis:
         exits, parts = self._leave(block, control)
         facts.exits |= exits
         facts.parts |= parts
+        following = facts.exits - {EXIT}
+        read = set().union(*(self.program.blocks[pc].live for pc in following))
         after = {
-            r: self._crossing(value.kind, facts, before.get(r) is value)
-            for r, value in registers.items()
+            r: self._crossing(registers[r].kind, facts, before.get(r) is registers[r]) for r in read
         }
-        for pc in facts.exits - {EXIT}:
+        for pc in following:
             self._meet(pc, after)
 
     def _leave(self, block: Block, control: Control | None) -> tuple[set[int], bool]:

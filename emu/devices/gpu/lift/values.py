@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 from emu.devices.gpu.dispatch import PRIVATE_BASE
@@ -124,6 +125,8 @@ def scattered(kind: Kind) -> Kind:
 
 def join(a: Kind, b: Kind) -> Kind:
     """What holds for a register of 64 bits that has the kind `a` or `b`, both settled."""
+    if a == b:
+        return a
     local = a.local or b.local
     if replace(a, local=local) == replace(b, local=local):
         return replace(a, local=local)
@@ -198,6 +201,7 @@ class Value:
         return self.kind.const if self.kind.shape is Shape.CONST else None
 
 
+@lru_cache(1 << 12)
 def constant(value: int, width: int = 64) -> Value:
     """A constant value."""
     return Value(const(value, width))
