@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from toolchain.kern import syntax, typed
 from toolchain.kern.check import calls as calls  # imported for the kinds of node they check
-from toolchain.kern.check import lanes
+from toolchain.kern.check import lane_rules
+from toolchain.kern.check import lanes as lanes
 from toolchain.kern.check import launch as launch
 from toolchain.kern.check import loops as loops
 from toolchain.kern.check import operators as operators
@@ -88,7 +89,7 @@ def _check(world: World, modules: Sequence[syntax.Module], root: str, tests: boo
         entry = made or entry
     functions = check_pending(world)
     roots = [*([entry] if entry else ()), *(test.function for test in tested)]
-    harts, gpu = lanes.mark(world, functions, roots)
+    harts, gpu = lane_rules.mark(world, functions, roots)
     return typed.Program(
         files={module.name: module.file for module in modules},
         structs=tuple(world.structs),

@@ -310,7 +310,7 @@ def declare_function(world: World, symbol: FunctionSymbol) -> None:
     symbol.parameters = tuple(types)
     symbol.result = resolve_type(context, node.result) if node.result else VOID
     if node.gpu:
-        from toolchain.kern.check.lanes import check_kernel
+        from toolchain.kern.check.lane_rules import check_kernel
 
         check_kernel(world, node, types)
     if node.exported and symbol.generic:

@@ -118,7 +118,7 @@ def declare(context: Context, node: syntax.Declare) -> list[typed.Stmt]:
 
 def _declare_local(context: Context, node: syntax.Declare) -> list[typed.Stmt]:
     """`local name: T`: an object that the lanes of a workgroup share."""
-    from toolchain.kern.check.lanes import refuse_group_memory
+    from toolchain.kern.check.lane_rules import refuse_group_memory
 
     type_ = resolve_type(context, node.type, node.name)
     why = refuse_group_memory(context, node)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from emu.errors import AiosError
 from emu.isa import TABLE
 from emu.isa.assemble import assemble_line
-from toolchain.kern.codegen.lanes import CSRS, LANE_PREFIX
+from toolchain.kern.codegen.lane_intrinsics import CSRS
+from toolchain.kern.codegen.lanes import LANE_PREFIX
 
 _OPERATIONS = {
     "xchg": 0b00001, "add": 0b00000, "xor": 0b00100, "and": 0b01100, "or": 0b01000,
