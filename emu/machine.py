@@ -152,8 +152,6 @@ class Machine:
         self.events.clear()
         self.platform.reset()
         self._power_on()
-        if self._power_cut_ps is not None:
-            self.cut_power_at(self._power_cut_ps)
 
     def snapshot(self) -> Snapshot:
         """The whole machine as it stands between two instructions (`emu.snapshot`)."""
@@ -164,12 +162,10 @@ class Machine:
         snapshot.restore(self, saved)
 
     def cut_power_at(self, at_ps: int) -> None:
-        """Let the power fail at that moment of virtual time, whatever the guest does then."""
+        """Let the power fail at that moment of virtual time, whatever the guest does then. It is no
+        event of the queue: until then the run is what it would be without, input included."""
         self._power_cut_ps = at_ps
-        self.events.schedule(at_ps, self._power_fails, timer=True)
-
-    def _power_fails(self) -> None:
-        self.cut_power()
+        self._call_attention()
 
     def cut_power(self) -> ExitStatus:
         """The power fails now: drives keep only what is durable, and the run ends as returned."""
@@ -178,6 +174,7 @@ class Machine:
         self.platform.cut_power()
         milliseconds = self.clock.now_ps / PS_PER_MS
         reason = f"The power was cut at {milliseconds:g} ms; drives kept what had been flushed."
+        self._power_cut_ps = None
         self._status = status = ExitStatus(CODE_POWER_CUT, reason)
         self._call_attention()
         return status
@@ -228,6 +225,8 @@ class Machine:
                 self.reset()
             if self.events.run_due():
                 self.hart.break_reservation()
+            if self._power_cut_ps is not None and self.clock.now_ps >= self._power_cut_ps:
+                self.cut_power()
             if not self._sleeping():
                 self.console.flush()
                 self._serve_terminal()
@@ -246,7 +245,7 @@ class Machine:
         stall_ps = _STALL_SLICE_PS
         if left is not None:
             budget = min(budget, left)
-        next_ps = self.events.next_ps()
+        next_ps = self._earliest(self.events.next_ps())
         if next_ps is not None:
             per = self.clock.ps_per_insn
             left_ps = next_ps - self.clock.now_ps
@@ -266,6 +265,9 @@ class Machine:
     def _sleep(self) -> None:
         """The hart waits for an interrupt: let the next thing happen that could raise one."""
         uart, next_ps = self.platform.uart, self.events.next_ps()
+        earliest = self._earliest(next_ps)
+        if self.console.live:
+            next_ps = earliest
         listens = uart.wants_input() and not self.console.ended()
         if listens and not self.events.work_pending() and self._input_is_next(next_ps):
             byte = self.console.wait(self._seconds_until(next_ps))
@@ -275,11 +277,16 @@ class Machine:
                 return
             if next_ps is None and not self.console.ended():
                 return
-        if next_ps is None:
+        if earliest is None:
             reason = "The guest sleeps, and nothing is left that could wake it."
             self._status = ExitStatus(CODE_STUCK, reason)
         else:
-            self.clock.skip_to(next_ps)
+            self.clock.skip_to(earliest)
+
+    def _earliest(self, next_ps: int | None) -> int | None:
+        """When the next event happens or the power fails, whatever comes first."""
+        cut = self._power_cut_ps
+        return next_ps if cut is None else cut if next_ps is None else min(cut, next_ps)
 
     def _input_is_next(self, next_ps: int | None) -> bool:
         """Whether a sleeping guest is given input before its timer goes off. From a terminal, yes:

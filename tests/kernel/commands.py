@@ -49,6 +49,8 @@ class Witness(Trace):
         super().__init__(io.StringIO())
         self.memory: Memory | None = None
         self.commands: list[Command] = []
+        self.times: list[int] = []
+        """When the guest gave each of them, in picoseconds."""
         self._device = device
         self._registers: dict[int, int] = {}
         self._submissions: dict[int, _Ring] = {}
@@ -96,6 +98,7 @@ class Witness(Trace):
             what = () if opcode == FLUSH else (d10 | d11 << 32, (d12 & 0xFFFF) + 1)
         self._pending[queue, cid] = len(self.commands)
         self.commands.append(Command(queue, opcode, nsid, what))
+        self.times.append(self.now())
 
     def _complete(self, queue: int, ring: _Ring) -> None:
         assert self.memory is not None

@@ -248,3 +248,13 @@ def test_an_event_breaks_the_reservation(elf, assemble, make_machine) -> None:
     machine.events.schedule(50 * machine.clock.ps_per_insn, lambda: None)
     machine.run()
     assert machine.hart.state.x[30] == 1
+
+
+def test_until_the_power_fails_a_run_is_what_it_would_be_without(hello, make_machine) -> None:
+    """A guest that sleeps for input is given it as fast as ever."""
+    whole = make_machine(hello, b"abc")
+    status = whole.run()
+    cut = make_machine(hello, b"abc")
+    cut.cut_power_at(10 * whole.clock.now_ps)
+    assert cut.run() == status
+    assert cut.clock.now_ps == whole.clock.now_ps
