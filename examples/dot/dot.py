@@ -54,7 +54,7 @@ class Parameters:
 class Dot(PciFunction, prefix="DOT"):
     """The engine. A product takes as long as its operands need to arrive."""
 
-    IDENTITY = (0x1DE5, 0x0D07, 0x120000, 0)
+    IDENTITY = (0x1DE5, 0x0D07, 0xFF0000, 0)
     MSIX_VECTORS = 1
     Parameters = Parameters
 
