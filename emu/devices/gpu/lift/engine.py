@@ -4,13 +4,15 @@
     outcome = engine.run(dispatch, port.regions(), limit=1 << 32)
 
 Results, faults and counts are those of the reference engine, which also executes the kernels that
-are refused (`Refused` says why; `docs/gpu.md` lists the reasons).
+are refused (decision 028 lists the reasons).
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from ctypes import addressof, c_char
+from functools import lru_cache
 from math import prod
 
 from emu.devices.gpu.dispatch import (
@@ -20,8 +22,10 @@ from emu.devices.gpu.dispatch import (
     BadDispatch,
     Counts,
     Dispatch,
+    Extent,
     Fault,
     FaultCode,
+    KernelObject,
     Outcome,
     Region,
 )
@@ -112,7 +116,7 @@ class _Run:
         self._group = bytearray(dispatch.group_memory + 64)
         self._private = bytearray(private * LANES * warps + 64)
         self._saved = bytearray(kernel.saved_bytes * warps)
-        self._ids = array("i", _ids(dispatch))
+        self._ids = _ids(dispatch.workgroup)
         regions = [(base, size, host, 0) for base, size, host in memory]
         regions.append((GROUP_BASE, dispatch.group_memory, _address(self._group), 1))
         self._regions = array("Q", [word for region in regions for word in region])
@@ -176,13 +180,13 @@ def _signed(word: int) -> int:
 
 def _address(buffer: bytearray) -> int:
     """Where a buffer is, at a multiple of 64 unless it is empty."""
-    from ctypes import addressof, c_char
-
     start = addressof((c_char * len(buffer)).from_buffer(buffer)) if buffer else 0
     return -(-start // 64) * 64
 
 
-def _ids(dispatch: Dispatch) -> list[int]:
+@lru_cache(64)
+def _ids(workgroup: Extent) -> array[int]:
     """For x, y and z, the place of every work-item in its group; beyond its end, any."""
+    dispatch = Dispatch(KernelObject(0, 1), 0, workgroup, workgroup)
     items = range(dispatch.warps * LANES)
-    return [dispatch.local_id(item)[axis] for axis in range(3) for item in items]
+    return array("i", [dispatch.local_id(item)[axis] for axis in range(3) for item in items])

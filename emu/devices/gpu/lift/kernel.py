@@ -84,4 +84,5 @@ def lift(entry: int, code: bytes, shapes: Shapes) -> Kernel:
 
 def _sources() -> str:
     """A hash of everything that a kernel's module is made of."""
-    return source_key("emu.devices.gpu.lift", "emu.isa", "emu.cpu.tensor.emit")
+    names = ("emu.devices.gpu.lift", "emu.devices.gpu.dispatch", "emu.isa", "emu.cpu.tensor.emit")
+    return source_key(*names)

@@ -381,10 +381,21 @@ class Writer:
         stray, rest = (e.function.append_basic_block(n) for n in ("stray", "rest"))
         e.b.cbranch(e.b.icmp_unsigned("!=", lost, e.const(I32, 0)), stray, rest)
         e.b.position_at_end(stray)
-        lane = e.intrinsic("llvm.cttz", I32, lost, ir.Constant(ir.IntType(1), 1))
-        self._stray(e.b.extract_element(where, lane), e.b.zext(lane, I64))
+        self._stray(*self._lowest(where, lost))
         e.b.position_at_end(rest)
         self._part(block, ways)
+
+    def _lowest(self, where: Data, bits: Data) -> tuple[Data, Data]:
+        """The lowest of the addresses of some lanes, and the first lane that has it."""
+        e = self.e
+        never = self.lanes.constant(-1, 64, True)
+        chosen = e.b.select(e.b.bitcast(bits, self.lanes.type(1, True)), where, never)
+        name = f"llvm.vector.reduce.umin.v{LANES}i64"
+        lowest = e.intrinsic(name, I64, chosen, suffix=False)
+        same = e.b.icmp_unsigned("==", where, self.lanes.splat(lowest))
+        lanes = e.b.and_(e.b.bitcast(same, I32), bits)
+        lane = e.intrinsic("llvm.cttz", I32, lanes, ir.Constant(ir.IntType(1), 1))
+        return lowest, e.b.zext(lane, I64)
 
     def _stray(self, target: Data, lane: Data) -> None:
         """A lane jumps where no instruction of the kernel is, as far as that is known."""
