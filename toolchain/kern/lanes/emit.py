@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import binding
 
+from emu.errors import AiosError
 from toolchain.elf import ObjectFile
 from toolchain.kern.backend import optimise, target_machine
 from toolchain.kern.lanes import order
@@ -62,14 +63,17 @@ def _kernel(machine: Any, function: str, rest: str) -> ObjectFile:
     stand_ins = StandIns()
     text = stand_ins.write(_with_stackmap(order.in_order(function)))
     others = _KERNEL.sub(lambda m: m[0] if m[1] == name else "", rest)
-    module = binding.parse_assembly(others + text)
-    module.verify()
     for options in (_OPTIONS, _UNFOLDED):
+        module = binding.parse_assembly(others + text)
+        module.verify()
         with _set(options):
             made = finish(bytes(machine.emit_object(module)), name, stand_ins)
         if made is not None:
             return made
-    raise AssertionError(f"the blocks of {name} are not in order")
+    raise AiosError(
+        f"The gpu function '{name}' has loops that lanes might not leave together; write them "
+        "with fewer ways out."
+    )
 
 
 def _with_stackmap(function: str) -> str:

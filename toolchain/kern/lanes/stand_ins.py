@@ -26,6 +26,8 @@ _OPERATIONS = {
 _ORDERINGS = {"seq_cst": 0b11, "acquire": 0b10, "release": 0b01}
 """LLVM's orderings and the aq and rl bits that they come out as."""
 _FAMILY = [(op, ordering) for ordering in _ORDERINGS for op in _OPERATIONS]
+_BITS = [_OPERATIONS[op] << 2 | _ORDERINGS[ordering] for op, ordering in _FAMILY]
+"""Each stand-in as LLVM writes it, and bits 31:25 of its encoding."""
 
 _AMO, _DOUBLE, _SYSTEM, _MOP = 0b0101111, 0b011, 0b1110011, 0b100
 _CALL = re.compile(
@@ -33,8 +35,6 @@ _CALL = re.compile(
     + r'(?P<text>[^"]+)"\((?P<arguments>[^)]*(?:\([^)]*\)[^)]*)*)\)(?: #\d+)?'
     r"(?P<location>, !dbg !\d+)?.*$", re.M
 )  # fmt: skip
-
-
 _OPERAND = re.compile(
     r"(i64|ptr)(?: (?:nonnull|noundef|readonly|align \d+|range\([^)]*\)))*"
     r" (%[\w.$-]+|-?\d+|null|poison|undef|@[\w.$-]+|inttoptr \([^)]*\))"
@@ -89,12 +89,9 @@ class StandIns:
         opcode, funct3 = word & 0x7F, word >> 12 & 7
         if opcode == _SYSTEM and funct3 == _MOP:
             return _encode(f"csrrs x{rd}, {CSRS[_mop_number(word)]:#x}, x0")
-        order = word >> 25 & 3
-        if opcode != _AMO or funct3 != _DOUBLE or not order:
+        if opcode != _AMO or funct3 != _DOUBLE or word >> 25 not in _BITS:
             return word
-        pair = next(o for o, v in _OPERATIONS.items() if v == word >> 27), next(
-            o for o, v in _ORDERINGS.items() if v == order)  # fmt: skip
-        return _encode(_operate(self.meanings[_FAMILY.index(pair)], rd, rs1, rs2))
+        return _encode(_operate(self.meanings[_BITS.index(word >> 25)], rd, rs1, rs2))
 
 
 def _mop_number(word: int) -> int:
