@@ -22,9 +22,9 @@ from emu.platform import Drive
 from toolchain.image import default_image
 
 BOARDS = ("server", "workstation")
-RUNS = 5
-RANDOM_READS = 20_000
-SEQUENTIAL_MIB = 1024
+RUNS = 12
+RANDOM_READS = 10_000
+SEQUENTIAL_MIB = 512
 DRIVE_BYTES = 256 << 20
 _PIECE = 1 << 20
 _ANSWER = re.compile(r"(\d+) reads of (\d+) bytes in ([\d.]+) ms")
