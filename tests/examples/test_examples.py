@@ -13,7 +13,7 @@ from toolchain.cli import main
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize(("name", "tests"), [("primes", 2), ("jobs", 3)])
+@pytest.mark.parametrize(("name", "tests"), [("primes", 2), ("jobs", 3), ("mandelbrot", 2)])
 def test_an_example_passes_its_own_tests(
     capsys: pytest.CaptureFixture[str], name: str, tests: int
 ) -> None:
