@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 
 
 class Terminal:

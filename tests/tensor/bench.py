@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu.tensor import execute, registers
+from emu.cpu.tensor import execute
 from emu.cpu.tensor.attributes import Attributes
-from emu.cpu.tensor.descriptor import BF16, DTYPES, Descriptor
+from emu.cpu.tensor.descriptor import BF16, DTYPES, Descriptor, registers
 from emu.cpu.tensor.plan import REGIONS, SCRATCH_REGION, Plan
 from emu.cpu.tensor.semantics import BINARY
 from emu.cpu.traps import Trap

@@ -16,7 +16,6 @@ kernels, timing                  compiled code, and what an instruction costs
 registers, unit, threads         where descriptors lie; issuing without Python; sharing the work
 """
 
-from emu.cpu.tensor.descriptor import registers
 from emu.cpu.tensor.instructions import execute
 
-__all__ = ["execute", "registers"]
+__all__ = ["execute"]

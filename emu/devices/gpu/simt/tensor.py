@@ -32,7 +32,7 @@ class TensorUnit:
     """The unit of one warp. `regions` is all that it reaches, the group's memory included."""
 
     def __init__(self, regions: Sequence[Region], counts: Counts) -> None:
-        from emu.cpu.tensor import registers  # compiles code
+        from emu.cpu.tensor.descriptor import registers  # compiles code
 
         self._regions, self._counts = regions, counts
         self.tr = registers()
