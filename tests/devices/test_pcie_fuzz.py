@@ -66,9 +66,11 @@ class Enumeration(RuleBasedStateMachine):
             self.bridge.plug(card)
         self.bus.map(ECAM, HostBridge.ECAM_SIZE, self.bridge)
         self.told: list[Region] = []
-        self.bus.on_memory_moved.append(
-            lambda: self.told.__setitem__(slice(None), self.bus.device_memories)
-        )
+        self.bus.on_memory_moved.append(self.note)
+
+    def note(self) -> None:
+        """Told that device memory has moved: what the hart's buffers would be filled from now."""
+        self.told = self.bus.device_memories
 
     def config(self, slot: int, offset: int) -> int:
         return self.bus.read(ECAM | slot << 15 | offset, 4)
