@@ -117,6 +117,16 @@ def test_four_drives_of_the_server_are_all_usable(kernel: Path, tmp_path: Path) 
         assert boot.answer(f"readtest {i} random 40").startswith("40 reads of 4096 bytes in")
 
 
+def test_reading_nothing_waits_for_nothing(kernel: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.img"
+    disk.create(empty, [])
+    boot = Boot(kernel, [Drive(str(empty))], "models\n")
+    up_ms = re.search(r"up in ([0-9.]+) ms", boot.said)
+    assert up_ms is not None
+    assert float(up_ms[1]) < 5  # the kernel sleeps for up to 20 ms at a time
+    assert boot.status.code == 0
+
+
 def test_namespaces_of_one_controller_are_drives(kernel: Path, tmp_path: Path) -> None:
     paths = [blank(tmp_path / "a.img"), make_disk(tmp_path / "b.img"), blank(tmp_path / "c.img")]
     drives = [
