@@ -25,14 +25,14 @@ from emu.cpu.tensor.emit import I32 as WORD
 from emu.cpu.tensor.kernels import kernel
 from emu.cpu.tensor.plan import Place, Plan, planning
 from emu.devices.tpu.functions import table
-from emu.devices.tpu.matrix import LANES, run
+from emu.devices.tpu.matrix import LANES, NAN, run
 
 SIZES = {"i8": 1, "u8": 1, "i16": 2, "bf16": 2, "i32": 4, "f32": 4}
 """Bytes of a result's element, and rows of the unified buffer that a vector takes."""
 FLOATS = ("bf16", "f32")
 _LIMITS = {"i8": (-128, 127), "u8": (0, 255), "i16": (-32768, 32767)}
 _STORED = {"i8": I8, "u8": I8, "i16": I16, "bf16": I16}
-_NAN, _NAN_OF_BF16 = 0x7FC0_0000, 0x7FC0
+_NAN_OF_BF16 = NAN >> 16
 _KERNEL = Block(
     "sums out bias table height width columns y_step x_step out_y out_x"
     " window_y window_x window_row multiplier shift rounding zero scale"
@@ -200,7 +200,7 @@ def _float(e: Emitter, form: Form, value: Value) -> Value:
     if form.result == "bf16":
         return b.trunc(_as_bf16(e, value), vector(I16, LANES))
     is_nan = b.fcmp_unordered("uno", value, value)
-    return b.select(is_nan, e.const(words, _NAN), b.bitcast(value, words))
+    return b.select(is_nan, e.const(words, NAN), b.bitcast(value, words))
 
 
 def _as_bf16(e: Emitter, value: Value) -> Value:

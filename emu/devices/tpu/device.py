@@ -131,6 +131,13 @@ class Tpu(PciFunction, prefix="TPU"):
     def _count(self, index: int) -> int:
         return self.schedule.counters[index]
 
+    @on_write(watchdog)
+    def _set_watchdog(self, value: int, old: int) -> None:
+        for event in self.scheduled(self._expire):
+            event.cancel()
+        if self._state is State.WAITING:
+            self._look_at_host()
+
     # --- the ring -------------------------------------------------------------------------------
 
     def _run(self) -> None:

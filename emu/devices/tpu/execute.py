@@ -265,7 +265,9 @@ def _activate(x: Executor, i: Instruction) -> int | None:
     bias = 0
     if form.bias:
         first, size = core.setting("bias"), -(-4 * board.columns // core.row_bytes)
-        bias = core.rows(first, size)
+        core.rows(first, size)
+        held = core.buffer[first : first + size].copy()  # the results may lie over it
+        bias = address_of(held)
         accesses.append(Access("u", first, first + size, write=False))
     scaling = Scaling(
         core.setting("multiplier", signed=True), core.setting("shift"),

@@ -6,7 +6,8 @@ steps of plans (`emu.cpu.tensor.plan`), made once for every shape, run on host a
 
 The order of a bf16 sum is part of the architecture: from the array's row 0 down, as partial sums
 move through a systolic array, and only then to the accumulator. Each product and each sum is
-rounded to f32.
+rounded to f32; a NaN is stored as the one quiet NaN without a sign, for instructions that give 32
+bits raw show it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from emu.cpu.tensor.threads import is_large
 
 LANES = 16
 """Columns that are computed side by side; the array's extents are multiples of it."""
+NAN = 0x7FC0_0000
+"""The NaN of f32."""
 _TALL = 8
 """Vectors that share a load of weights."""
 _SUMS, _INPUTS, _TILE = Place(0), Place(1), Place(2)
@@ -130,7 +133,16 @@ def _rows(e: Emitter, p: Product, first: Value, count: int) -> None:
             place = b.add(b.mul(b.add(first, e.const(first.type, i)), n), column.index)
             target = e.offset(e.pointer("sums"), _times(e, place, 4))
             before = e.load(target, lane) if p.accumulate else None
-            e.store(total if before is None else _add(e, before, total), target)
+            e.store(_settled(e, total if before is None else _add(e, before, total)), target)
+
+
+def _settled(e: Emitter, total: Value) -> Value:
+    """A sum as the accumulators hold it. Which NaN a host's arithmetic makes is its own affair."""
+    if not is_float(total.type):
+        return total
+    b, words = e.b, like(total.type, WORD)
+    is_nan = b.fcmp_unordered("uno", total, total)
+    return b.select(is_nan, e.const(words, NAN), b.bitcast(total, words))
 
 
 def _times(e: Emitter, value: Value, factor: int) -> Value:

@@ -137,6 +137,20 @@ def test_program_that_waits_for_ever_is_stopped_by_the_watchdog(driver: Driver) 
     assert driver.failure() == Failure(Code.WATCHDOG, 1, 500)
 
 
+@pytest.mark.parametrize(("limit", "after"), [(0, None), (800, 800), (100, 100)])
+def test_watchdog_changed_while_a_program_waits_holds_for_it(
+    driver: Driver, limit: int, after: int | None
+) -> None:
+    driver.write(driver.tpu.watchdog.at, 4, 500)
+    driver.submit("wait_host 1")
+    driver.let_time_pass(0.2e-3)
+    driver.write(driver.tpu.watchdog.at, 4, limit)
+    driver.let_time_pass(0.4e-3)
+    assert driver.state() is (State.FAILED if limit == 100 else State.WAITING)
+    driver.let_time_pass()
+    assert driver.failure() == (None if after is None else Failure(Code.WATCHDOG, 0, after))
+
+
 def test_program_that_never_ends_is_stopped_by_the_watchdog(driver: Driver) -> None:
     """The guest keeps the ring full for ever."""
     driver.write(driver.tpu.watchdog.at, 4, 20)

@@ -110,6 +110,46 @@ def test_convolution_of_bf16_with_a_stride(driver: Driver) -> None:
     assert abs(from_bf16(got) - np.tanh(sums)).max() < 0.01
 
 
+def test_nan_in_an_accumulator_has_the_same_bits_on_every_host(driver: Driver) -> None:
+    """0 times infinity, and a NaN with a sign and a payload, seen as raw integers."""
+    inputs = np.zeros((2, WIDTH), np.uint16)
+    inputs[1, :] = 0x3F80
+    tile = np.full((ROWS, COLUMNS), 0x7F80, np.uint16)
+    tile[0, 1::2] = 0xFFC1
+    driver.put(X, inputs)
+    driver.put_weights(0, tile)
+    driver.run(f"""
+        read_weights 0, bf16
+        read_host u0, {X:#x}, 4
+        matmul a0, u0, 2, bf16, next
+        matmul a0, u0, 1, bf16, accumulate
+        activate u10, a0, 1, 2, identity, i32, none
+        write_host u10, {Y:#x}, 8
+    """)
+    got = driver.get(Y, np.uint32, 2, WIDTH)[:, :COLUMNS]
+    assert (got[0] == 0x7FC0_0000).all()
+    assert (got[1, 0::2] == 0x7F80_0000).all()
+    assert (got[1, 1::2] == 0x7FC0_0000).all()
+
+
+@pytest.mark.parametrize("result", ["i8", "i16", "i32"])
+def test_bias_over_which_results_are_written_counts_for_all_of_them(
+    driver: Driver, result: str
+) -> None:
+    """The rows of the bias are among those of the results."""
+    bias = draw(RANDOM, "i8", COLUMNS).astype(np.int32)
+    driver.put(X, bias)
+    driver.run(f"""
+        set bias, 1
+        read_host u1, {X:#x}, 2
+        activate u0, a0, 2, 4, identity, {result}, none, bias
+        write_host u0, {Y:#x}, {8 * size_of(result)}
+    """)
+    got = driver.get(Y, TYPES[result], 8, WIDTH)
+    assert np.array_equal(got[:, :COLUMNS], np.tile(bias, (8, 1)))
+    assert not got[:, COLUMNS:].any()
+
+
 def test_rows_of_a_wider_matrix_are_read_and_written_by_pitch(driver: Driver) -> None:
     matrix = draw(RANDOM, "u8", 9, 50)
     driver.put(X, matrix)
