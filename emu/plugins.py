@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +52,8 @@ def parameters_of(device: type[PciFunction]) -> type[Any]:
 
 def _from_package(kind: str) -> object:
     """The object of an entry point."""
+    from importlib.metadata import entry_points  # takes longer than all else here
+
     known = {point.name: point for point in entry_points(group=GROUP)}
     if kind not in known:
         have = f"installed are {', '.join(sorted(known))}" if known else "none is installed"

@@ -8,12 +8,14 @@ piece's time is the difference that it makes to the time of the whole, so cuttin
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from emu.devices.dma import DmaPort
 from emu.devices.gpu.packets import Transfer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 PIECE_BYTES = 8 << 20
 _BURST_BYTES = 64  # what a memory moves at least, so what a shorter row costs; no product's figure
@@ -73,7 +75,7 @@ def move(port: DmaPort, transfer: Transfer, piece: Piece) -> bool:
         return port.clear(to, piece.row_bytes)
     if transfer.pattern is not None:
         tiles = -(-piece.row_bytes // len(transfer.pattern))
-        target[:] = np.tile(np.frombuffer(transfer.pattern, np.uint8), tiles)[: piece.row_bytes]
+        target[:] = bytearray(transfer.pattern * tiles)[: piece.row_bytes]
         return True
     at = transfer.source + row * transfer.source_pitch + column
     source = _rows(port, piece, at, transfer.source_pitch)
@@ -85,6 +87,8 @@ def move(port: DmaPort, transfer: Transfer, piece: Piece) -> bool:
 
 def _rows(port: DmaPort, piece: Piece, address: int, pitch: int) -> npt.NDArray[np.uint8] | None:
     """The bytes of a piece in memory as a matrix, or None when not all of them are there."""
+    import numpy as np  # not needed for a boot
+
     view = port.view(address, (piece.rows - 1) * pitch + piece.row_bytes)
     if view is None:
         return None

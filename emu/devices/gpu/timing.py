@@ -15,18 +15,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from math import ceil
+from typing import TYPE_CHECKING
 
 from emu.clock import PS_PER_SECOND, PS_PER_US
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from emu.board import GpuBoard
     from emu.devices.gpu.dispatch import Counts
 
-Cycles = npt.NDArray[np.float64]
+    Cycles = npt.NDArray[np.float64]
 
 _FLOOR = 4200
 """Cycles from the start of a kernel that does nothing to its end; 2.3 us on an H100."""
@@ -72,8 +73,8 @@ _LINK_EFFICIENCY = 0.87
 """Of a link's raw rate: 54 to 57 GB/s are seen on PCIe 5 x16, which has 64."""
 
 _EDGES = (16, 32, 64, 128, 256)
-_TILES = np.array([(h, w) for h in _EDGES for w in _EDGES if 1024 <= h * w <= 32768], float)
-_PIECES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32], float)
+_TILES = [(h, w) for h in _EDGES for w in _EDGES if 1024 <= h * w <= 32768]
+_PIECES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _DEPTH, _LEAST_PIECE = 32, 128
 """A piece's inner dimension is a multiple of the first and at least the second."""
 _BF16, _F32 = 2, 4
@@ -139,7 +140,8 @@ class Timing:
         """
         groups, warps, unit = max(groups, 1), max(warps, 1), self._unit
         busy = min(groups, self._units)
-        waves = float(self._waves(np.array(groups, float)))
+        share = max(groups / self._units, 1)
+        waves = share + unit.last_wave * (ceil(groups / self._units) - share)
         alone = counts.warp_instructions / (groups * warps) * _DEPENDENT
         matrix = counts.tensor_flops / groups / unit.flops
         matrix = max(matrix, counts.tensor_bytes / groups / unit.on_chip)
@@ -154,13 +156,17 @@ class Timing:
 
     def product_ps(self, m: int, n: int, k: int) -> int:
         """A bf16 product of (m, k) by (k, n) by the best kernel, from its start to its end."""
+        import numpy as np
+
         return self._ps(float(self.product_cycles(*(np.array([d], float) for d in (m, n, k)))[0]))
 
     def product_cycles(self, m: Cycles, n: Cycles, k: Cycles) -> Cycles:
         """The same for many products at once (three arrays of N), in cycles (N)."""
+        import numpy as np  # a machine starts without it
+
         m, n, k = (d[:, None, None] for d in (m, n, k))
-        height, width = _TILES[:, 0, None], _TILES[:, 1, None]
-        unit, pieces = self._unit, _PIECES
+        height, width = np.array(_TILES, float).T[:, :, None]
+        unit, pieces = self._unit, np.array(_PIECES, float)
         depth = np.ceil(k / pieces / _DEPTH) * _DEPTH
         tiles = np.ceil(m / height) * np.ceil(n / width) * pieces
         edges = 1 + _SMALL_TILE * (256 / height + 256 / width - 3)
@@ -172,7 +178,9 @@ class Timing:
         partial = np.where(pieces > 1, _F32 * pieces * m * n, 0)
         traffic = _BF16 * (m * k + k * n + m * n) + 2 * partial
         memory = np.minimum(self._memory, np.minimum(tiles, self._units) * unit.from_memory)
-        time = np.maximum(self._waves(tiles) * tile, traffic / memory)
+        share = np.maximum(tiles / self._units, 1)
+        waves = share + unit.last_wave * (np.ceil(tiles / self._units) - share)
+        time = np.maximum(waves * tile, traffic / memory)
         join = _JOIN + partial / (self._memory / _MEMORY_EFFICIENCY * _JOIN_RATE)
         time = time + np.where(pieces > 1, join, 0)
         sensible = (pieces == 1) | ((depth * (pieces - 1) < k) & (depth >= _LEAST_PIECE))
@@ -186,11 +194,6 @@ class Timing:
     def transfer_ps(self, n: int, route: Route) -> int:
         """For how long `n` bytes occupy the way."""
         return int(n * 10**6 / self._rates[route])
-
-    def _waves(self, groups: Cycles) -> Any:
-        """How many times the units work through a group when there are so many."""
-        share, lost = np.maximum(groups / self._units, 1), self._unit.last_wave
-        return share + lost * (np.ceil(groups / self._units) - share)
 
     def _ps(self, cycles: float) -> int:
         return round(cycles * self._ps_per_cycle)

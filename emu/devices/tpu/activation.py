@@ -24,8 +24,9 @@ from emu.cpu.tensor.emit import I8, I16, I64, Block, Emitter, Value, like, vecto
 from emu.cpu.tensor.emit import I32 as WORD
 from emu.cpu.tensor.kernels import kernel
 from emu.cpu.tensor.plan import Place, Plan, planning
+from emu.devices.tpu.core import LANES
 from emu.devices.tpu.functions import table
-from emu.devices.tpu.matrix import LANES, NAN, run
+from emu.devices.tpu.matrix import NAN, run
 
 SIZES = {"i8": 1, "u8": 1, "i16": 2, "bf16": 2, "i32": 4, "f32": 4}
 """Bytes of a result's element, and rows of the unified buffer that a vector takes."""

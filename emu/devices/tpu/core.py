@@ -1,7 +1,8 @@
 """What the TPU holds: the unified buffer, the accumulators, the weight FIFO and the settings.
 
-Both memories are NumPy arrays, for their rows and their host addresses. Everything that a program
-can name wrongly is checked here, once: `rows`, `sums` and `tile` raise ProgramError.
+Both memories are NumPy arrays, for their rows and their host addresses; they are made when a
+program first needs them, so that a machine starts without NumPy. Everything that a program can name
+wrongly is checked here, once: `rows`, `sums` and `tile` raise ProgramError.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from emu.board import TpuBoard
 from emu.devices.tpu.declare import FORMATS
 from emu.devices.tpu.errors import Code, ProgramError
 from emu.devices.tpu.isa import NUMBER_OF, SETTINGS
-from emu.devices.tpu.matrix import LANES
 from emu.errors import AiosError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LANES = 16
+"""Columns that are computed side by side; the array's extents are multiples of it."""
 PAGE = 4096
 """Bytes in which the weight memory is filled."""
 WIDE = ("i16", "bf16")
@@ -50,8 +54,6 @@ class Core:
     """The state that programs work on."""
 
     board: TpuBoard
-    buffer: NDArray[np.uint8] = field(init=False)
-    accumulators: NDArray[np.int32] = field(init=False)
     fifo: deque[Tile] = field(init=False, default_factory=deque)
     tile: Tile | None = field(init=False, default=None)
     """What the matrix unit multiplies with now."""
@@ -70,9 +72,22 @@ class Core:
                 f"pages of {PAGE} bytes."
             )
         self.row_bytes = max(board.rows, board.columns)
-        self.buffer = np.zeros((board.buffer // self.row_bytes, self.row_bytes), np.uint8)
-        self.accumulators = np.zeros((board.accumulators, board.columns), np.int32)
+        self.buffer_rows = board.buffer // self.row_bytes
         self.forget()
+
+    @cached_property
+    def buffer(self) -> NDArray[np.uint8]:
+        """The unified buffer (rows, bytes of a row)."""
+        import numpy as np
+
+        return np.zeros((self.buffer_rows, self.row_bytes), np.uint8)
+
+    @cached_property
+    def accumulators(self) -> NDArray[np.int32]:
+        """The accumulators (rows, columns)."""
+        import numpy as np
+
+        return np.zeros((self.board.accumulators, self.board.columns), np.int32)
 
     def forget(self) -> None:
         """A reset: settings and weights on their way are gone, memories keep what they hold."""
@@ -96,13 +111,13 @@ class Core:
 
     def rows(self, first: int, count: int) -> int:
         """The host address of rows of the unified buffer that exist."""
-        if first + count > len(self.buffer):
+        if first + count > self.buffer_rows:
             raise ProgramError(Code.BUFFER, first + count)
         return address_of(self.buffer) + first * self.row_bytes
 
     def sums(self, first: int, count: int) -> int:
         """The host address of accumulators that exist."""
-        if first + count > len(self.accumulators):
+        if first + count > self.board.accumulators:
             raise ProgramError(Code.ACCUMULATOR, first + count)
         return address_of(self.accumulators) + first * self.board.columns * 4
 

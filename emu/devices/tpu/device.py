@@ -10,6 +10,8 @@ again.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from emu.board import TpuBoard
 from emu.clock import PS_PER_US
 from emu.devices.device import Device, on_read, on_write, register, register_array
@@ -20,10 +22,12 @@ from emu.devices.tpu import registers as r
 from emu.devices.tpu.core import Core
 from emu.devices.tpu.declare import SIZE, Instruction, decode
 from emu.devices.tpu.errors import Code, ProgramError
-from emu.devices.tpu.execute import Executor
 from emu.devices.tpu.registers import State
 from emu.devices.tpu.text import show
 from emu.devices.tpu.timing import Schedule
+
+if TYPE_CHECKING:
+    from emu.devices.tpu.execute import Executor
 
 RING_MAX = 1 << 16
 WEIGHT_BAR = 2
@@ -77,7 +81,8 @@ class Tpu(PciFunction, prefix="TPU"):
         board = self.board
         self.array_size.rows, self.array_size.columns = board.rows, board.columns
         self.clock_mhz.mhz, self.fifo.tiles = board.clock_mhz, board.fifo_tiles
-        self.buffer_size.bytes_, self.weight_size.bytes_ = self.core.buffer.nbytes, board.weights
+        self.buffer_size.bytes_ = self.core.buffer_rows * self.core.row_bytes
+        self.weight_size.bytes_ = board.weights
         self.accumulators.rows = board.accumulators
 
     @property
@@ -196,6 +201,8 @@ class Tpu(PciFunction, prefix="TPU"):
 
     @property
     def _executor(self) -> Executor:
+        from emu.devices.tpu.execute import Executor  # loads a compiler
+
         return Executor(self.core, self.schedule, self.weights, self.dma)
 
     def _address(self) -> int:

@@ -27,9 +27,8 @@ from emu.cpu.tensor.kernels import kernel
 from emu.cpu.tensor.plan import REGIONS, SCRATCH_REGION, Place, Plan, planning
 from emu.cpu.tensor.qgemm import run_qmatmul
 from emu.cpu.tensor.threads import is_large
+from emu.devices.tpu.core import LANES
 
-LANES = 16
-"""Columns that are computed side by side; the array's extents are multiples of it."""
 NAN = 0x7FC0_0000
 """The NaN of f32."""
 _TALL = 8
