@@ -29,6 +29,7 @@ from emu.devices.tpu import Tpu
 from emu.devices.uart import Uart
 from emu.devices.virtio import EmptySlot, VirtioBlock, VirtioDrive
 from emu.errors import AiosError
+from emu.plugins import NoParameters
 from emu.trace import Trace
 
 __all__ = ["Drive", "Hooks", "Platform", "VirtioDrive"]
@@ -162,7 +163,8 @@ class Platform:
             name = entry.device.__name__.lower()
             for _ in range(entry.count):
                 make: Callable[..., PciFunction] = entry.device
-                made.append(make(f"{name}{counts[name]}", self._system, entry.parameters))
+                own = () if isinstance(entry.parameters, NoParameters) else (entry.parameters,)
+                made.append(make(f"{name}{counts[name]}", self._system, *own))
                 counts[name] += 1
         return made
 

@@ -2,8 +2,8 @@
 
 Either a device that an installed package offers, by its entry point in the group `aios.devices`,
 or a class in a Python file, written `file.py:Class` with a path relative to the board file. The
-class is a `PciFunction` that is made with a name, a `System` and its `Parameters`, a dataclass that
-it declares for the other keys of the table (`docs/write-a-device.md`).
+class is a `PciFunction` that is made with a name, a `System` and, if it declares that dataclass for
+the other keys of the table, its `Parameters` (`docs/write-a-device.md`).
 """
 
 from __future__ import annotations

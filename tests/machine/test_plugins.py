@@ -34,6 +34,9 @@ class Card(PciFunction):
 class Tpu(Card):
     pass
 
+class Plain(PciFunction):
+    IDENTITY = (0x1DE5, 0x4243, 0x120000, 0)
+
 plain = 5
 """
 
@@ -71,6 +74,12 @@ def test_devices_are_made_with_their_parameters(load) -> None:
         assert slots[-3:] == ["card0", "card1", "card2"]
         saved = machine.snapshot()
         machine.restore(saved)
+
+
+def test_a_device_without_parameters_is_made_with_name_and_system(load) -> None:
+    mine = load("[[device]]\nkind = 'cards.py:Plain'\ncount = 2")
+    with Machine(mine, kernel=None, bios=bytes(8), console=MemoryConsole()) as machine:
+        assert {"plain0", "plain1"} <= set(machine.devices)
 
 
 @pytest.mark.parametrize(

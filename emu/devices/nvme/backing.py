@@ -34,7 +34,8 @@ class Backing:
         self.path, self.readonly, self.block = path, readonly, block
         self._punches = True
         try:
-            self._fd = os.open(path, os.O_RDONLY if readonly else os.O_RDWR)
+            # a pipe must not keep us waiting for its other end, only to be refused then
+            self._fd = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_NONBLOCK)
         except OSError as error:
             raise AiosError(f"The drive file {path} cannot be opened: {error.strerror}.") from error
         try:

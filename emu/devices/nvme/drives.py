@@ -78,7 +78,7 @@ def open_namespaces(numbered: dict[int, Drive], cache_bytes: int) -> list[Namesp
                     f"The drive file {drive.path} cannot have blocks of {drive.block} bytes; "
                     f"choose {' or '.join(map(str, BLOCKS))}."
                 )
-            plan = faults.load(drive.faults) if drive.faults else None
+            plan = None if drive.faults is None else faults.load(drive.faults)
             backing = Backing(drive.path, readonly=drive.readonly, block=drive.block)
             opened.append(Namespace(nsid, backing, cache_bytes, plan))
     except BaseException:

@@ -34,6 +34,7 @@ READ_ERROR, WRITE_ERROR, SLOW, TORN_WRITE = KINDS = (
     *("slow", "torn-write"),
 )
 _MASK = (1 << 64) - 1
+_DELAY_MAX_US = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ def _check(key: str, value: object, where: str) -> None:
     elif key == "probability":
         good = type(value) in (int, float) and 0 <= float(str(value)) <= 1
         must = "between 0 and 1"
+    elif key == "delay_us":
+        good, must = type(value) is int and 1 <= value <= _DELAY_MAX_US, "1 us to an hour"
     else:
         least = 0 if key in ("lba", "times") else 1
         good, must = type(value) is int and value >= least, f"a number of at least {least}"

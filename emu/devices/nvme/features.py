@@ -121,15 +121,14 @@ class Features:
     def get(self, nvme: Nvme, command: Command) -> int:
         """Get Features; returns the command's result. Raises CommandError."""
         fid, select = command.cdw10 & 0xFF, command.cdw10 >> 8 & 7
-        feature = _known(fid)
+        _known(fid)
         match select:
-            case 0 if fid in _DATA_BYTES:
-                nvme.put(command, self._data(nvme, fid))
-                return 0
-            case 0:
-                return self._value(fid, command.cdw11)
-            case 1 | 2:  # nothing is ever saved, so the saved value is the default
-                return _vector(command.cdw11) if fid == INTERRUPT_VECTOR else feature.default
+            case 0 | 1 | 2:  # nothing is ever saved, so the saved value is the default
+                current = Features() if select else self
+                if fid in _DATA_BYTES:
+                    nvme.put(command, current._data(nvme, fid))
+                    return 0
+                return current._value(fid, command.cdw11)
             case 3:
                 return _CHANGEABLE
         raise CommandError(Status.INVALID_FIELD)

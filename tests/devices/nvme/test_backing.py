@@ -115,6 +115,9 @@ def test_unusable_files_are_a_sentence(tmp_path) -> None:
         Backing(str(tmp_path))
     with pytest.raises(AiosError, match="is not a regular file or a block device"):
         Backing("/dev/null")
+    os.mkfifo(tmp_path / "pipe")  # opening it must not wait for a writer
+    with pytest.raises(AiosError, match="is not a regular file or a block device"):
+        Backing(str(tmp_path / "pipe"), readonly=True)
 
 
 def test_a_drive_has_one_user_at_a_time(image) -> None:

@@ -64,6 +64,17 @@ def test_features_keep_what_is_set_until_reset(driver) -> None:
     assert driver.command(0, 0x0A, cdw10=4).result == default
 
 
+def test_defaults_of_features_come_as_their_values_do(driver) -> None:
+    default, under, third_sensor = 1 << 8, 1 << 20, 3 << 16
+    assert driver.command(0, 9, cdw10=4, cdw11=under | 280).status == OK
+    assert driver.command(0, 0x0A, cdw10=4, cdw11=under).result == 280
+    assert driver.command(0, 0x0A, cdw10=4 | default, cdw11=under).result == 0
+    assert driver.command(0, 0x0A, cdw10=4 | default, cdw11=third_sensor).status == (0, 2)
+    driver.fill(DATA, 8, 0xEE)
+    assert driver.command(0, 0x0A, cdw10=0x0E | default).status == OK
+    assert driver.get(DATA + 6, 2) == bytes(2)  # in memory: not set by the host
+
+
 def test_number_of_queues(driver) -> None:
     assert driver.command(0, 9, cdw10=7, cdw11=0x0003_0001).result == 0x0003_0001
     assert driver.command(0, 9, cdw10=7, cdw11=0x00FF_00FF).result == 0x003F_003F

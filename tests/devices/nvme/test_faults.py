@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.devices.nvme import faults
-from emu.devices.nvme.drives import Drive
+from emu.devices.nvme.drives import Drive, open_namespaces
 from emu.errors import AiosError
 
 OK, READ_ERROR, WRITE_FAULT = (0, 0), (2, 0x81), (2, 0x80)
@@ -92,6 +92,7 @@ def test_a_plan_can_name_one_namespace() -> None:
         ('[[fault]]\nkind = "fire"', "says kind = 'fire', but it must be one of read-error"),
         ('[[fault]]\nkind = "slow"', "needs delay_us if it is slow"),
         ('[[fault]]\nkind = "read-error"\ndelay_us = 3', "takes it only then"),
+        (f'[[fault]]\nkind = "slow"\ndelay_us = {10**30}', "0, but it must be 1 us to an hour"),
         ('[[fault]]\nkind = "slow"\nlba = -1', "says lba = -1, but it must be a number of at leas"),
         ('[[fault]]\nkind = "read-error"\nprobability = 2', "it must be between 0 and 1"),
         ('[[fault]]\nkind = "read-error"\ncolour = 2', "a fault with the unknown key 'colour'"),
@@ -108,3 +109,5 @@ def test_mistakes_in_a_plan_are_a_sentence(tmp_path, text, match) -> None:
 def test_a_plan_that_is_not_there_is_a_sentence(tmp_path) -> None:
     with pytest.raises(AiosError, match=r"fault plan .*none.toml cannot be read: No such file"):
         faults.load(str(tmp_path / "none.toml"))
+    with pytest.raises(AiosError, match=r"fault plan .* cannot be read"):
+        open_namespaces({1: Drive(str(tmp_path / "x.img"), faults="")}, 0)
