@@ -7,6 +7,7 @@ the queue. A driver's mistake in a queue stops the device until it is reset (DEV
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from emu.clock import PS_PER_NS
@@ -38,7 +39,7 @@ class EmptySlot(Device):
         self.version.version = MODERN
 
 
-class VirtioMmio(Device):
+class VirtioMmio(Device, ABC):
     """One device in a slot; `legacy` chooses the layout of its registers."""
 
     DEVICE_ID: ClassVar[int]
@@ -88,14 +89,14 @@ class VirtioMmio(Device):
         common = self.FEATURES | INDIRECT_DESC | EVENT_IDX
         return common | (_ANY_LAYOUT if self.legacy else VERSION_1)
 
+    @abstractmethod
     def duration_ps(self, chain: Chain) -> int:
         """How long the request takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def serve(self, chain: Chain) -> int:
         """Do what the request asks for; gives the number of bytes of its buffers that count as
         written. Raises RingError when it is no request at all."""
-        raise NotImplementedError
 
     def negotiated(self, feature: int) -> bool:
         """Whether both sides have agreed on the feature (a mask)."""
