@@ -10,6 +10,7 @@ again.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from emu.board import TpuBoard
@@ -24,7 +25,7 @@ from emu.devices.tpu.declare import SIZE, Instruction, decode
 from emu.devices.tpu.errors import Code, ProgramError
 from emu.devices.tpu.registers import State
 from emu.devices.tpu.text import show
-from emu.devices.tpu.timing import Schedule
+from emu.devices.tpu.timing import QUEUE, Schedule
 
 if TYPE_CHECKING:
     from emu.devices.tpu.execute import Executor
@@ -41,7 +42,7 @@ class Tpu(PciFunction, prefix="TPU"):
 
     IDENTITY = (0x1DE5, 0x0002, 0x120000, 0)
     MSIX_VECTORS = 2
-    state = "core", "schedule", "_awaited", "_watched_from"
+    state = "core", "schedule", "_awaited", "_watched_from", "_announced"
 
     magic = register(r.Magic)
     version = register(r.Version)
@@ -75,6 +76,8 @@ class Tpu(PciFunction, prefix="TPU"):
         self.add_bar(WEIGHT_BAR, 1 << (board.weights - 1).bit_length(), self.weights)
         self._awaited = b""  # the `wait_host` that waits
         self._watched_from = 0  # the watchdog counts from here, in picoseconds
+        # Doorbells during a transfer: from which entry on instructions are new, and since when.
+        self._announced: deque[tuple[int, int]] = deque(maxlen=QUEUE)
         self._identify()
 
     def _identify(self) -> None:
@@ -123,7 +126,10 @@ class Tpu(PciFunction, prefix="TPU"):
             self._watched_from = self.now_ps
             self.schedule.begin(now)
             self._run()
-        elif self._state is State.RUNNING and not self.scheduled(self._finish):
+        elif self._state is State.RUNNING and self.scheduled(self._finish):
+            if value != old:
+                self._announced.append((old, now))
+        elif self._state is State.RUNNING:
             self.schedule.resume(now)
             self._run()
 
@@ -152,6 +158,8 @@ class Tpu(PciFunction, prefix="TPU"):
         schedule = self.schedule
         try:
             while self.head.entry != self.tail.entry:
+                while self._announced and self._announced[0][0] == self.head.entry:
+                    schedule.resume(self._announced.popleft()[1])
                 if schedule.ps_at(schedule.issued) > self.now_ps + _AHEAD:
                     self.at(schedule.ps_at(schedule.issued), self._run)
                     return
@@ -196,6 +204,7 @@ class Tpu(PciFunction, prefix="TPU"):
         self._stop(State.IDLE)
 
     def _stop(self, state: State) -> None:
+        self._announced.clear()
         self.schedule.end()
         self.status.state = state
 
@@ -287,6 +296,7 @@ class Tpu(PciFunction, prefix="TPU"):
         self.schedule.forget()
         self.schedule.counters[:] = [0] * len(self.schedule.counters)
         self._watched_from = 0
+        self._announced.clear()
         self._identify()
 
     def reset(self) -> None:

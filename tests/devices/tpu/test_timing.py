@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from bench.devices import tpu as bench
 from bench.devices._tpu_workloads import SHIFT, SIDE
 from emu.board import load
+from emu.clock import PS_PER_US
 from emu.devices.systolic import Dataflow, cycles
 from emu.devices.tpu.declare import Unit
 from emu.devices.tpu.timing import Access, Count, Schedule
-from tests.devices.tpu.conftest import DATA, Driver
+from tests.devices.tpu.conftest import DATA, SMALL, Driver
 
 BOARD = load("server").tpu
 TILE_CYCLES = 1350  # 65536 bytes at 34 GB/s, in cycles of 700 MHz, rounded up
@@ -155,3 +156,18 @@ def test_mlp0_computes_what_numpy_computes(large: Driver) -> None:
     got = large.get(target, np.int16, blocks, batch, SIDE).swapaxes(0, 1).reshape(batch, features)
     assert np.array_equal(got, np.clip(scaled, -32768, 32767))
     assert len(set(got[0].tolist())) > 100
+
+
+def test_products_start_after_the_doorbell_that_announced_them(driver: Driver) -> None:
+    """A transfer of 2 ms is under way when products of 1.5 ms are added, in its second half."""
+    driver.submit("read_weights 0, i8\nmatmul a0, u0, 1, i8, next\n")
+    driver.submit(f"read_host u0, {DATA:#x}, 32000")
+    driver.let_time_pass(1.5e-3)
+    rung, count = driver.events.clock.now_ps, 2800
+    driver.submit("matmul a0, u32500, 256, i8\n" * count + "interrupt 1")
+    driver.let_time_pass(1e-5)
+    assert driver.read(driver.tpu.head.at) == 2  # the transfer
+    while not driver.read(driver.tpu.completed.at):
+        driver.let_time_pass(1e-5)
+    least = count * 256 * PS_PER_US // SMALL.clock_mhz
+    assert least < driver.events.clock.now_ps - rung < 1.1 * least
