@@ -38,6 +38,7 @@ ever."""
 _SLICE = 20_000_000  # instructions between looks at the host (an interrupt key, a terminal)
 _LIVE_SLICE = 1_000_000
 _STALL_SLICE_PS = PS_PER_SECOND // 50  # of stall between them: tensor instructions take host time
+_FOR_EVER_S = 10**9  # select(2) takes no more than a few billion seconds
 _PATIENCE_PS = PS_PER_SECOND // 10
 
 
@@ -270,12 +271,13 @@ class Machine:
             next_ps = earliest
         listens = uart.wants_input() and not self.console.ended()
         if listens and not self.events.work_pending() and self._input_is_next(next_ps):
-            byte = self.console.wait(self._seconds_until(next_ps))
+            seconds = self._seconds_until(next_ps)
+            byte = self.console.wait(seconds)
             if byte is not None:
                 self._quiet_since = (self.clock.now_ps, uart.sent)
                 uart.receive(byte)
                 return
-            if next_ps is None and not self.console.ended():
+            if seconds is None and not self.console.ended():
                 return
         if earliest is None:
             reason = "The guest sleeps, and nothing is left that could wake it."
@@ -301,8 +303,12 @@ class Machine:
         return self.clock.now_ps - since >= _PATIENCE_PS
 
     def _seconds_until(self, next_ps: int | None) -> float | None:
-        """Host time that a terminal may keep a sleeping guest waiting."""
-        return None if next_ps is None else max(0, next_ps - self.clock.now_ps) / PS_PER_SECOND
+        """Host time that a terminal may keep a sleeping guest waiting; None: for ever. That is also
+        the answer when a guest sets its timer to what no user will live to see."""
+        if next_ps is None:
+            return None
+        seconds = max(0, next_ps - self.clock.now_ps) / PS_PER_SECOND
+        return seconds if seconds < _FOR_EVER_S else None
 
     def close(self) -> None:
         """Release drives; give the console and the trace back."""

@@ -80,11 +80,12 @@ def read_until(descriptor: int, wanted: bytes) -> bytes:
     return seen
 
 
-def test_a_terminal_is_raw_and_left_with_control_a_x(build) -> None:
+@pytest.mark.parametrize("tick", [0, 1 << 60], ids=["no timer", "a timer in 3000 years"])
+def test_a_terminal_is_raw_and_left_with_control_a_x(build, tick) -> None:
     command = "import sys; from toolchain.cli import main; sys.exit(main())"
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "run", "--kernel", build(0), "--engine", "reference"],
+        [sys.executable, "-c", command, "run", "--kernel", build(tick), "--engine", "reference"],
         stdin=far,
         stdout=far,
         cwd=ROOT,
