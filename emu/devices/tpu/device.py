@@ -168,6 +168,7 @@ class Tpu(PciFunction, prefix="TPU"):
                 instruction = decode(code)
                 done = self._executor.start(instruction)
                 if done is not None:
+                    self._watch(schedule.ps_at(done))
                     self.at(max(self.now_ps, schedule.ps_at(done)), self._finish, code)
                     return
                 self._advance(instruction)

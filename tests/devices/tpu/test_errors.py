@@ -163,6 +163,17 @@ def test_program_that_never_ends_is_stopped_by_the_watchdog(driver: Driver) -> N
     assert (failure.code, failure.value) == (Code.WATCHDOG, 20)
 
 
+def test_transfer_that_takes_too_long_is_stopped_by_the_watchdog(driver: Driver) -> None:
+    """The last of a program, 2 ms; nothing behind it would notice."""
+    driver.write(driver.tpu.watchdog.at, 4, 1000)
+    driver.submit(f"write_host u0, {DATA:#x}, 15000")
+    driver.let_time_pass()
+    assert driver.failure() is None
+    driver.submit(f"write_host u0, {DATA:#x}, 32000")
+    driver.let_time_pass()
+    assert driver.failure() == Failure(Code.WATCHDOG, 1, 1000)
+
+
 def test_long_instructions_are_stopped_by_the_watchdog_before_they_pile_up(driver: Driver) -> None:
     """Each pools 256 windows of 64 by 64 accumulators: a million cycles, 2.2 ms."""
     driver.write(driver.tpu.watchdog.at, 4, 10_000)
