@@ -27,6 +27,8 @@ LANES = 16
 """Columns that are computed side by side; the array's extents are multiples of it."""
 PAGE = 4096
 """Bytes in which the weight memory is filled."""
+SIDE_MAX = 0xFFF0
+"""What ARRAY_SIZE can say of a side of the array."""
 WIDE = ("i16", "bf16")
 """Formats of 16 bits."""
 
@@ -61,10 +63,10 @@ class Core:
 
     def __post_init__(self) -> None:
         board = self.board
-        if board.rows % LANES or board.columns % LANES or not board.rows or not board.columns:
+        if any(side % LANES or not 0 < side <= SIDE_MAX for side in (board.rows, board.columns)):
             raise AiosError(
                 f"The board's TPU has an array of {board.rows} by {board.columns}; both must be "
-                f"multiples of {LANES}."
+                f"multiples of {LANES}, up to {SIDE_MAX}."
             )
         if board.weights % PAGE or not board.weights:
             raise AiosError(

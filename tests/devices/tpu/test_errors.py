@@ -191,8 +191,9 @@ def test_long_instructions_are_stopped_by_the_watchdog_before_they_pile_up(drive
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"rows": 20}, "has an array of 20 by 16; both must be multiples of 16."),
-        ({"columns": 0}, "has an array of 32 by 0; both must be multiples of 16."),
+        ({"rows": 20}, "has an array of 20 by 16; both must be multiples of 16, up to 65520."),
+        ({"columns": 0}, "has an array of 32 by 0; both must be multiples of 16, up to 65520."),
+        ({"rows": 65536}, "has an array of 65536 by 16; both must be multiples"),
         ({"weights": 5000}, "has 5000 bytes of weight memory; it must be whole pages"),
     ],
 )
