@@ -34,6 +34,8 @@ PRIVATE_BASE = 1 << 49
 """Where every lane sees its own private memory."""
 WORKGROUP_MAX = 1024
 """Work-items of a workgroup."""
+GRID_MAX = 1 << 40
+"""Work-items of a grid."""
 GROUP_BYTES_MAX, PRIVATE_BYTES_MAX = 1 << 18, 1 << 16
 CODE_BYTES_MAX = 1 << 24
 WATCHED_WORK = 1 << 20
@@ -151,6 +153,7 @@ class Dispatch:
         for wrong, text in (
             (not 0 < items <= WORKGROUP_MAX, f"A workgroup of {items} work-items is not possible."),
             (not all(self.grid), f"The grid {self.grid} has no work-items."),
+            (prod(self.grid) > GRID_MAX, f"A grid of {self.grid} work-items is too large."),
             (
                 self.group_memory > GROUP_BYTES_MAX,
                 f"{self.group_memory} bytes of group memory are more than {GROUP_BYTES_MAX}.",

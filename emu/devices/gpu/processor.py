@@ -48,7 +48,6 @@ PACKET_PS = 500 * PS_PER_NS
 """From one packet to the next: a read over PCIe. No product's figure."""
 RUNNING_MAX = 64
 """Packets of a queue that may be under way."""
-_WORK_ITEMS_MAX = 1 << 40
 _SHARES = (1, 2, 4, 4)  # of the compute units, by priority
 
 
@@ -213,8 +212,6 @@ class Processor:
         sizes = packet.group_bytes, packet.private_bytes
         dispatch = Dispatch(kernel, packet.kernarg, packet.grid, packet.workgroup, *sizes)
         dispatch.check()
-        if prod(packet.grid) > _WORK_ITEMS_MAX:
-            raise BadPacket(f"A grid of {packet.grid} work-items is too large.")
         return dispatch
 
     # --- transfers ------------------------------------------------------------------------------

@@ -94,6 +94,22 @@ def test_group_memory_and_barriers_reverse_a_group() -> None:
     np.testing.assert_array_equal(got, np.append(_ME[::-1], _ME[::-1] + 64))
 
 
+def test_a_lane_that_returned_before_a_barrier_of_its_warp_is_a_fault() -> None:
+    """What docs/kern.md says of `barrier`; a warp that has left as a whole is not waited for."""
+    text = """
+gpu fn k(n: int, out: ptr[int]) {
+    if local_id(0) >= n { return }
+    barrier()
+    out[local_id(0)] = 1
+}"""
+    bench, out = KernelBench("m", text), np.zeros(64, np.int64)
+    (got,) = bench.run("k", (64,), (64,), 32, out)
+    np.testing.assert_array_equal(got, _ME < 32)
+    outcome, _ = bench.attempt("k", (64,), (64,), 40, out)
+    assert outcome.fault is not None
+    assert outcome.fault.code is FaultCode.DIVERGED
+
+
 def test_lanes_meet_again_before_a_barrier_behind_divergent_loops() -> None:
     """A barrier that only some lanes of a warp reached would be a fault."""
     got = _run("""

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from emu.devices.gpu.dispatch import FaultCode
+from emu.devices.gpu.dispatch import Fault, FaultCode
 from emu.devices.gpu.lift import engine
 from tests.devices.gpu.lanes import Bench
 from tests.devices.gpu.lift.both import ENGINE, both
@@ -56,6 +56,13 @@ SUM = f"""
     add t0, t0, t1; sd t3, 0(t0)
     end: ret
 """
+
+
+def test_a_grid_that_nobody_could_finish_is_refused() -> None:
+    """Its work-items cannot even be counted in a word."""
+    most = (1 << 32) - 1
+    outcome, _ = both("ret", grid=(most, most, most), workgroup=(1024, 1, 1))
+    assert outcome.fault == Fault(FaultCode.BAD_PACKET)
 
 
 def test_a_sum_in_group_memory_meets_at_barriers() -> None:
