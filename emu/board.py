@@ -182,7 +182,9 @@ def _device(table: dict[str, Any], folder: Path, where: str) -> DeviceBoard:
     if not isinstance(kind, str):
         raise AiosError(f"{where} has a [[device]] without a kind; name one, as 'file.py:Class'.")
     if type(count) is not int or count < 0:
-        raise AiosError(f"{where} says device.count = {count!r}, but it must be a number.")
+        raise AiosError(
+            f"{where} says device.count = {count!r}, but it must be a number of at least 0."
+        )
     device = plugins.find(kind, folder)
     own = checked(plugins.parameters_of(device), table, where, "device.")
     return DeviceBoard(kind, count, device, own)

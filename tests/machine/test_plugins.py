@@ -89,7 +89,10 @@ def test_a_device_without_parameters_is_made_with_name_and_system(load) -> None:
         ("kind = 'cards.py:Card'\nspeed = 0", "device.speed = 0, but it must be a number of at l"),
         ("kind = 'cards.py:Card'\nspeed = 1\nfast = 1", "device.fast = 1, but it must be true or"),
         ("kind = 'cards.py:Card'\nspeed = 1\nx = 1", "has an unknown key 'device.x'"),
-        ("kind = 'cards.py:Card'\nspeed = 1\ncount = -1", "device.count = -1, but it must be"),
+        (
+            "kind = 'cards.py:Card'\nspeed = 1\ncount = -1",
+            "device.count = -1, but it must be a number of at least 0",
+        ),
         ("kind = 'cards.py:Nothing'", "has no class 'Nothing'"),
         ("kind = 'cards.py:plain'", "is 5, but it must be a PciFunction class"),
         ("kind = 'none.py:Card'", "none.py is not there, or is no Python file"),

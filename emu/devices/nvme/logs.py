@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from emu.devices.nvme.namespace import Namespace
 
 ERROR_ENTRIES = 64
-ERRORS, HEALTH, FIRMWARE, EFFECTS = 1, 2, 3, 5
 TEMPERATURE_KELVIN = 310
 _ERROR = struct.Struct("<QHHHHQIB35x")
 _NO_LOCATION = 0xFFFF
