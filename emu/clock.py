@@ -190,8 +190,8 @@ class EventQueue:
 
     def pending(self, owner: object) -> list[Event]:
         """The events to come that are to call methods of `owner`, in their order."""
-        ordered = (event for _, _, event in sorted(self._heap))
-        return [e for e in ordered if getattr(e.callback, "__self__", None) is owner]
+        mine = [e for e in self._heap if getattr(e[2].callback, "__self__", None) is owner]
+        return [event for _, _, event in sorted(mine)]
 
     def snapshot(self) -> tuple[int, int]:
         """What is more than the events themselves, which their owners save."""

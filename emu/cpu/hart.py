@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _PAGE = 1 << mmu.PAGE_BITS
 _OFFSET = _PAGE - 1
 _ALL = (1 << 64) - 1
+_INSTRET, _STALL_PS = State.indices["instret"], State.indices["stall_ps"]  # asked for all the time
 _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
 """Translations remembered: a guest that makes up page tables without end must not fill the host."""
 
@@ -111,12 +112,12 @@ class Hart:
     @property
     def instret(self) -> int:
         """Instructions retired since reset."""
-        return self.state.instret
+        return self.state.words[_INSTRET]
 
     @property
     def stall_ps(self) -> int:
         """Picoseconds for which instructions took longer than their one cycle."""
-        return self.state.stall_ps
+        return self.state.words[_STALL_PS]
 
     @stall_ps.setter
     def stall_ps(self, value: int) -> None:

@@ -179,8 +179,9 @@ class ReferenceEngine:
         low = self._halves[index]
         return low if low & 3 != 3 else low | self._halves[index + 1] << 16
 
-    def _execute(self) -> None:
-        """One instruction, or the trap that it takes."""
+    def execute_one(self) -> None:
+        """The instruction at pc, or the trap that it takes; interrupts are not considered. It is
+        what the native engine leaves over."""
         words = self._words
         pc = words[_PC]
         word = 0
@@ -199,11 +200,7 @@ class ReferenceEngine:
         if self.hart.interrupt_pending():
             self.hart.resume()
         elif self.hart.resume():
-            self._execute()
-
-    def execute_one(self) -> None:
-        """What the native engine leaves over: the instruction at pc, interrupts not considered."""
-        self._execute()
+            self.execute_one()
 
     def run(self, budget: int) -> str:
         """At most `budget` instructions and traps.
@@ -212,7 +209,7 @@ class ReferenceEngine:
         (it may be waiting), or "breakpoint" before the instruction at one of `hart.breakpoints`,
         which as the first instruction of a run does not stop it.
         """
-        hart, execute = self.hart, self._execute
+        hart, execute = self.hart, self.execute_one
         if not hart.resume() or hart.attention:
             return "attention"
         words, breakpoints = hart.state.words, hart.breakpoints

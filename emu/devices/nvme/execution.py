@@ -5,8 +5,8 @@ will be done (`timing`), waits in the pipeline, and is executed then, as a whole
 done within a few microseconds of each other are executed and answered together with the first, with
 one look at each completion queue and one at the interrupts: that is what makes the emulator fast.
 
-The functions that every read and write passes (`fetch`, `_start`, `work`, `_execute`) name what
-they use several times in local variables; it is worth a quarter of their time.
+The functions that every read and write passes (`fetch`, `work`, `_execute`) name what they use
+several times in local variables; it is worth a quarter of their time.
 """
 
 from __future__ import annotations
@@ -44,34 +44,37 @@ class Execution:
 
     def fetch(self, queue: SubmissionQueue) -> None:
         """Take what is in the queue, as far as its commands and their answers find room."""
-        nvme, now = self._nvme, self._nvme.now_ps
+        nvme, now, qid = self._nvme, self._nvme.now_ps, queue.qid
+        live, add, done_at = nvme.pipeline.live, nvme.pipeline.add, nvme.io.done_at
+        arrival = now + _FETCH_PS
         while queue.head != queue.tail:
             room = _OUTSTANDING_LIMIT - queue.outstanding
             if room <= 0 or nvme.completion_queues[queue.cqid].waiting:
-                nvme.pipeline.stall(queue.qid)
+                nvme.pipeline.stall(qid)
                 break
             address, n = queue.take(room)
             entries = nvme.view(address, n * ENTRY_BYTES)
             if entries is None:
                 nvme.fail()
                 return
+            queue.outstanding += n
             for command in map(as_command, ENTRY.iter_unpack(entries)):
-                self._start(queue, command, now)
+                key = qid << 16 | command.cid
+                if qid and not command.flags and queue.half is None and key not in live:
+                    add(done_at(command, arrival), key, command)
+                else:
+                    self._start_special(queue, key, command, now)
         nvme.pipeline.begin(now)
         self._arm()
 
-    def _start(self, queue: SubmissionQueue, command: Command, now: int) -> None:
-        """Decide when a fetched command will be done."""
-        queue.outstanding += 1
-        nvme, key = self._nvme, queue.qid << 16 | command.cid
-        if key in nvme.pipeline.live:
+    def _start_special(self, queue: SubmissionQueue, key: int, command: Command, now: int) -> None:
+        """Decide when a fetched command will be done that is not simply one of an I/O queue."""
+        if key in self._nvme.pipeline.live:
             self._decide(queue, command, Status.ID_CONFLICT)
         elif queue.qid == 0:
             self._start_admin(queue, key, command, now)
-        elif queue.half is not None or command.flags:
-            self._start_fused(queue, key, command, now)
         else:
-            nvme.pipeline.add(nvme.io.done_at(command, now + _FETCH_PS), key, command)
+            self._start_fused(queue, key, command, now)
 
     def _start_admin(self, queue: SubmissionQueue, key: int, command: Command, now: int) -> None:
         nvme, pipeline = self._nvme, self._nvme.pipeline
@@ -137,11 +140,11 @@ class Execution:
         pipeline.wakes -= 1
         if not nvme.running():
             return
-        queues = nvme.submission_queues
+        queues, execute = nvme.submission_queues, self._execute
         for _, _, key, command, extra in pipeline.take(now + nvme.timing.burst_ps):
             queue = queues[key >> 16 & 0xFFFF]
             if extra is None:
-                self._execute(queue, command)
+                execute(queue, command)
             elif isinstance(extra, Command):
                 self._execute_pair(queue, command, extra)
             else:
@@ -162,13 +165,12 @@ class Execution:
 
     def _execute(self, queue: SubmissionQueue, command: Command) -> Status:
         """Execute a command and answer it; returns how it ended."""
-        nvme = self._nvme
-        if queue.qid:
-            handlers = {} if nvme.admin_only else nvme.io.handlers
+        nvme, opcode, qid = self._nvme, command.opcode, queue.qid
+        if qid:
+            handler = None if nvme.admin_only else nvme.io.handlers.get(opcode)
         else:
-            handlers = nvme.admin.handlers
-            nvme.pipeline.aborts -= command.opcode == ABORT
-        handler = handlers.get(command.opcode)
+            handler = nvme.admin.handlers.get(opcode)
+            nvme.pipeline.aborts -= opcode == ABORT
         try:
             if handler is None:
                 raise CommandError(Status.INVALID_OPCODE)
@@ -181,9 +183,10 @@ class Execution:
         # As `_answer` does it, for the most frequent case of all.
         queue.outstanding -= 1
         target = nvme.completion_queues[queue.cqid]
-        if not target.waiting:
+        waiting = target.waiting
+        if not waiting:
             self._answered.append(target)
-        target.waiting.append((result, queue.head, queue.qid, command.cid, 0))
+        waiting.append((result, queue.head, qid, command.cid, 0))
         return Status.SUCCESS
 
     def _execute_pair(self, queue: SubmissionQueue, first: Command, second: Command) -> None:
