@@ -104,3 +104,22 @@ class Bench:
         """Execute a kernel over a grid."""
         kernel = self.kernel(code, **sizes)
         return self.engine.run(Dispatch(kernel, kernarg, grid, workgroup), self.regions, limit)
+
+
+def load_registers(initial: int) -> str:
+    """Code that gives each lane its registers: 64 words a lane from the address `initial`, the
+    integer ones first."""
+    return f"""
+    csrr t6, local_id_x; slli t6, t6, 9; li t5, {initial}; add t6, t6, t5
+    {"; ".join(f"fld f{i}, {256 + 8 * i}(t6)" for i in range(32))}
+    {"; ".join(f"ld x{i}, {8 * i}(t6)" for i in range(1, 32))}
+"""
+
+
+STORE_REGISTERS = f"""
+    addi sp, sp, 2040; addi sp, sp, 2040
+    {"; ".join(f"sd x{i}, {8 * i}(sp)" for i in range(1, 32) if i != 2)}
+    {"; ".join(f"fsd f{i}, {256 + 8 * i}(sp)" for i in range(32))}
+    jr zero
+"""
+"""Code that stores a lane's registers, but for sp, 4080 bytes behind sp, and ends."""

@@ -14,7 +14,7 @@ from emu.cpu.state import Dirty
 from emu.devices.gpu.dispatch import FaultCode
 from emu.memory import Memory
 from tests.cpu.native.programs import BASES, DATA, DATA_SIZE, INSTRUCTIONS, Program, programs
-from tests.devices.gpu.lanes import Bench, assemble
+from tests.devices.gpu.lanes import STORE_REGISTERS, Bench, assemble, load_registers
 
 LANES = 8
 CODE = Bench.CODE
@@ -39,17 +39,7 @@ _STRAIGHT = [
 ]
 """A jump into the middle of an instruction may find one that harts lack."""
 
-PROLOGUE = f"""
-    csrr t6, local_id_x; slli t6, t6, 9; li t5, {INITIAL}; add t6, t6, t5
-    {"; ".join(f"fld f{i}, {256 + 8 * i}(t6)" for i in range(32))}
-    {"; ".join(f"ld x{i}, {8 * i}(t6)" for i in range(1, 32))}
-"""
-EPILOGUE = f"""
-    addi sp, sp, 2040; addi sp, sp, 2040
-    {"; ".join(f"sd x{i}, {8 * i}(sp)" for i in range(1, 32) if i != 2)}
-    {"; ".join(f"fsd f{i}, {256 + 8 * i}(sp)" for i in range(32))}
-    jr zero
-"""
+PROLOGUE, EPILOGUE = load_registers(INITIAL), STORE_REGISTERS
 START = len(assemble(PROLOGUE))
 """Where the program stands behind the prologue."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from emu.isa.decode import find
 from tests.cpu.native.programs import BASES, DATA, DATA_SIZE, INSTRUCTIONS, Program, programs
-from tests.devices.gpu.lanes import Bench, assemble
+from tests.devices.gpu.lanes import STORE_REGISTERS, Bench, assemble, load_registers
 from tests.devices.gpu.lift.both import both
 from tests.devices.gpu.structured import VALUES, Node, blocks, text_of
 
@@ -45,19 +45,6 @@ def test_lanes_that_part_and_meet(
     both(text, data, grid=(grid, 1, 1), workgroup=(group, 1, 1))
 
 
-_PROLOGUE = f"""
-    csrr t6, local_id_x; slli t6, t6, 9; li t5, {INITIAL}; add t6, t6, t5
-    {"; ".join(f"fld f{i}, {256 + 8 * i}(t6)" for i in range(32))}
-    {"; ".join(f"ld x{i}, {8 * i}(t6)" for i in range(1, 32))}
-"""
-_EPILOGUE = f"""
-    addi sp, sp, 2040; addi sp, sp, 2040
-    {"; ".join(f"sd x{i}, {8 * i}(sp)" for i in range(1, 32) if i != 2)}
-    {"; ".join(f"fsd f{i}, {256 + 8 * i}(sp)" for i in range(32))}
-    jr zero
-"""
-
-
 def _registers(program: Program, lane: int) -> bytes:
     x = [0, *(program.x[1:] * 2)[lane : lane + 31]]
     for register, value in BASES.items():
@@ -83,7 +70,7 @@ def _to_nearest(code: bytes) -> bytes:
 @settings(max_examples=3, phases=[Phase.generate])
 @given(programs(size=30, names=_LEGAL), st.sampled_from([32, 32, 9]))
 def test_straight_code(program: Program, lanes: int) -> None:
-    code = assemble(_PROLOGUE) + _to_nearest(program.code) + assemble(_EPILOGUE)
+    code = assemble(load_registers(INITIAL)) + _to_nearest(program.code) + assemble(STORE_REGISTERS)
     data = {}
     for lane in range(lanes):
         data[INITIAL + 512 * lane] = _registers(program, lane)
