@@ -1,22 +1,16 @@
-"""How fast the native engine executes: `aios bench cpu`.
+"""How fast the engine executes assembled loops, and how soon it starts.
 
-Guest instructions per second, in millions (MIPS), the best of a few runs: assembled loops, programs
-compiled with riscv64-unknown-elf-gcc where that is installed (bench/programs/mix.c), and loops of
-what emitted code leaves to Python, where an instruction costs microseconds. Last, how long the
-engine takes to start from a warm cache, in milliseconds.
+Millions of guest instructions a second (MIPS), the best of a few runs: loops that emitted code
+executes, and a loop of what it may leave to Python. Last, how long the engine takes to start from a
+warm cache, in milliseconds.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-from elftools.elf.elffile import ELFFile
 
 from bench.report import Report
 from emu.bus import Bus
@@ -26,7 +20,6 @@ from emu.isa.assemble import assemble_line
 from emu.memory import Memory
 
 RAM = 0x8000_0000
-SOURCE = Path(__file__).parent / "programs" / "mix.c"
 
 LOOPS = {
     "integer loop": ("addi x5, x5, 1", "xor x6, x6, x5", "slli x7, x6, 3", "add x8, x8, x7",
@@ -35,8 +28,6 @@ LOOPS = {
                             "lw x6, 4(x10)", "bne x10, x0, -16"),
     "CSR loop (Python)": ("csrrs x5, mscratch, x0", "jal x0, -4"),
 }  # fmt: skip
-COMPILED = ("sieve", "quicksort", "matmul", "hash")
-GCC = "riscv64-unknown-elf-gcc"
 
 
 def make_engine() -> NativeEngine:
@@ -52,25 +43,6 @@ def load_loop(lines: tuple[str, ...]) -> NativeEngine:
     engine = make_engine()
     code = b"".join(assemble_line(line) for line in lines)
     engine.hart.memory.view(RAM, len(code))[:] = code
-    return engine
-
-
-def load_compiled(kernel: str) -> NativeEngine:
-    """An engine about to execute one of the functions of mix.c for ever."""
-    engine = make_engine()
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "program.elf"
-        subprocess.run(
-            [GCC, "-O2", "-march=rv64gc", "-mabi=lp64d", "-mcmodel=medany", "-ffreestanding",
-             "-nostdlib", f"-DKERNEL={kernel}", f"-Wl,-N,-Ttext={RAM:#x}", "-o", path, SOURCE],
-            check=True, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        with path.open("rb") as file:
-            elf = ELFFile(file)
-            for segment in elf.iter_segments("PT_LOAD"):
-                data = segment.data()
-                engine.hart.memory.view(segment["p_paddr"], len(data))[:] = data
-            engine.hart.state.pc = elf["e_entry"]
     return engine
 
 
@@ -96,7 +68,7 @@ def mips(engine: NativeEngine, seconds: float = 0.3, runs: int = 4) -> float:
 def start_milliseconds() -> float:
     """From an interpreter just started to the first guest instruction executed."""
     program = (
-        "import time; t = time.perf_counter(); from bench.cpu import make_engine;"
+        "import time; t = time.perf_counter(); from bench.cpu.loops import make_engine;"
         "make_engine().run(1); print(1e3 * (time.perf_counter() - t))"
     )
     runs = [subprocess.check_output([sys.executable, "-c", program]) for _ in range(5)]
@@ -109,9 +81,6 @@ def measure() -> Report:
         name: lambda lines=lines: load_loop(lines)  # type: ignore[misc]
         for name, lines in LOOPS.items()
     }
-    if shutil.which(GCC):
-        for kernel in COMPILED:
-            todo[f"{kernel} (gcc -O2)"] = lambda kernel=kernel: load_compiled(kernel)  # type: ignore[misc]
     report = Report()
     for name, make in todo.items():
         report.add(name, mips(make()), "MIPS")
