@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BOARDS = Path(__file__).parent / "boards"
 DEFAULT = "workstation"
+_ONE = Rate(1)
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class MemoryBoard:
 
 @dataclass(frozen=True)
 class CpuBoard:
-    """The hart's speed: picoseconds of virtual time that an instruction costs."""
+    """The harts: their speed, as the picoseconds of virtual time that an instruction costs, and
+    how many there are."""
 
     ps_per_insn: Rate
+    harts: Rate = _ONE
 
 
 @dataclass(frozen=True)

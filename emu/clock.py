@@ -1,8 +1,10 @@
 """Virtual time, in integer picoseconds, and what is to happen later in it.
 
 Time passes in three ways only: instructions retire (each costs the same), an instruction stalls
-the hart for a modelled time, or the hart sleeps and time skips to the next event. Nothing depends
-on the host's clock, so a run repeats exactly.
+the hart for a modelled time, or all harts sleep and time skips to the next event. Nothing depends
+on the host's clock, so a run repeats exactly. Harts that work at the same time share it: each
+executes in turn, and while n of them are awake time passes n times as slowly as the one that
+executes would have it (`emu.harts`).
 """
 
 from __future__ import annotations
@@ -46,13 +48,14 @@ class TimeSource(Protocol):
 
 
 class Clock:
-    """The machine's one clock. Without a source (tests of devices alone) only `skip_to` moves
-    it."""
+    """The machine's one clock. It follows the `source`, the hart that executes, which has 1/`share`
+    of the time. Without a source (tests of devices alone) only `skip_to` moves it."""
 
     def __init__(self, ps_per_insn: int = 1_000, source: TimeSource | None = None) -> None:
         self.ps_per_insn = ps_per_insn
         self.source = source
-        self._skipped = 0
+        self.share = 1
+        self._base = 0  # in the source's own time: what is to be added to its work
 
     def _executed(self) -> int:
         source = self.source
@@ -61,7 +64,7 @@ class Clock:
     @property
     def now_ps(self) -> int:
         """Picoseconds since power-on; never goes back."""
-        return self._skipped + self._executed()
+        return (self._base + self._executed()) // self.share
 
     @property
     def ticks(self) -> int:
@@ -70,11 +73,33 @@ class Clock:
 
     def skip_to(self, at_ps: int) -> None:
         """Let time pass without work until `at_ps`; a moment in the past changes nothing."""
-        self._skipped += max(0, at_ps - self.now_ps)
+        self._base += max(0, at_ps - self.now_ps) * self.share
 
     def set_now(self, now_ps: int) -> None:
         """Make it `now_ps` again after the source's counters were set back (a reset)."""
-        self._skipped = now_ps - self._executed()
+        self._base = now_ps * self.share - self._executed()
+
+    def switch(self, source: TimeSource, share: int) -> None:
+        """From now on follow `source`, which has 1/`share` of the time. Time stands still meanwhile
+        (to less than a picosecond, which is lost when the share changes)."""
+        total = self._base + self._executed()
+        if share != self.share:
+            total = total // self.share * share
+        self.source, self.share = source, share
+        self._base = total - self._executed()
+
+    def work_until(self, at_ps: int) -> int:
+        """Picoseconds of the source's own work until it is `at_ps`."""
+        return at_ps * self.share - self._base - self._executed()
+
+    def snapshot(self) -> tuple[int, int]:
+        """What is more than the source's counters."""
+        return self._base, self.share
+
+    def restore(self, saved: tuple[int, int], source: TimeSource) -> None:
+        """Take over what `snapshot` gave when it followed `source`, whose counters are back."""
+        self._base, self.share = saved
+        self.source = source
 
 
 class Event:

@@ -1,11 +1,11 @@
-"""The machine: a hart, memory, and a platform of devices, run on one virtual clock.
+"""The machine: harts, memory, and a platform of devices, run on one virtual clock.
 
     machine = Machine(board.load("workstation"), kernel=data, console=open_console())
     status = machine.run()
 
-The loop is short: do what is due, let the engine execute until the next event can be due, and when
-the hart sleeps, let time skip. Only the hart's engine knows how instructions are executed; only the
-devices know what they do.
+The loop is short: do what is due, let the engine of the hart whose turn it is execute until the
+next event can be due, and when all harts sleep, let time skip. Only a hart's engine knows how
+instructions are executed; only the devices know what they do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from emu.cpu.hart import Hart
 from emu.cpu.traps import Interrupt
 from emu.devices.device import Device
 from emu.errors import AiosError
+from emu.harts import Turns
 from emu.loader import BootRom, Image
 from emu.memory import Memory
 from emu.platform import Drive, Hooks, Platform, VirtioDrive
@@ -62,6 +63,7 @@ class ExitStatus:
 
 
 BREAKPOINT = ExitStatus(0, "The hart is at a breakpoint.")
+"""`Machine.current` is the hart."""
 
 
 class Machine:
@@ -86,9 +88,13 @@ class Machine:
         self.board, self.console, self.trace = board, console, trace
         self.memory = Memory(at.RAM, board.memory.size)
         self.bus = Bus(self.memory, trace)
-        self.hart = Hart(self.bus, self.memory)
+        self.harts = [Hart(self.bus, self.memory, i) for i in range(_hart_count(board))]
+        self.hart = self.harts[0]
+        """The first hart, with which everything begins."""
         self.clock = Clock(board.cpu.ps_per_insn, self.hart)
-        self.hart.read_time = lambda: self.clock.ticks
+        for hart in self.harts:
+            hart.read_time = lambda: self.clock.ticks
+        self.turns = Turns(self.harts, self.clock)
         self.events = EventQueue(self.clock)
         self.events.on_earlier = self._call_attention
         hooks = Hooks(self._set_interrupt, self._finish, self._restart)
@@ -100,13 +106,22 @@ class Machine:
         )
         if trace is not None:
             trace.now = lambda: self.clock.now_ps
-            self.hart.on_trap = trace.trap
-        self.engine = _make_engine(engine, self.hart)
+            if len(self.harts) > 1:
+                trace.hart = lambda: self.current.hartid
+            for hart in self.harts:
+                hart.on_trap = trace.trap
+        self._engine_name = engine
+        self._engines = {0: _make_engine(engine, self.hart)}
         self._status: ExitStatus | None = None
         self._reset_wanted = False
         self._power_cut_ps: int | None = None
         self._quiet_since = (0, 0)  # when the guest last did something, and how to tell
         self._power_on()
+
+    @property
+    def current(self) -> Hart:
+        """The hart whose turn it is, or was when the last run ended."""
+        return self.turns.current
 
     @property
     def devices(self) -> dict[str, Device]:
@@ -117,7 +132,8 @@ class Machine:
         """Decide what lies in memory at power-on: what runs first, what firmware is to start next,
         the device tree, and the boot ROM that leads there."""
         memory = self.memory
-        tree = devicetree.build(memory.size, append, second.range if second else None)
+        kernel_range = second.range if second else None
+        tree = devicetree.build(memory.size, append, kernel_range, len(self.harts))
         tree_at = at.device_tree_address(memory.size, len(tree))
         tree_image = loader.raw(tree, tree_at, memory, "the device tree")
         self._images = [image for image in (first, second, tree_image) if image is not None]
@@ -125,18 +141,22 @@ class Machine:
         self.bus.map(at.BOOT_ROM, at.BOOT_ROM_SIZE, rom)
 
     def _power_on(self) -> None:
-        """Put the images into memory and the hart at the boot ROM. RAM keeps what else is in it."""
+        """Put the images into memory, all harts at the boot ROM. RAM keeps what else is in it."""
         for image in self._images:
             image.place(self.memory)
         now = self.clock.now_ps
-        self.hart.reset(at.BOOT_ROM)
+        for hart in self.harts:
+            hart.reset(at.BOOT_ROM)
+        self.turns.reset()
         self.clock.set_now(now)
 
-    def _set_interrupt(self, number: int, level: bool) -> None:
-        self.hart.set_interrupt(Interrupt(number), level)
+    def _set_interrupt(self, hart: int, number: int, level: bool) -> None:
+        self.harts[hart].set_interrupt(Interrupt(number), level)
+        if self.harts[hart] is not self.current:
+            self._call_attention()  # it may have woken, or not be awake any more
 
     def _call_attention(self) -> None:
-        self.hart.attention = True
+        self.current.attention = True
 
     def _finish(self, code: int) -> None:
         self._status = ExitStatus(code, f"The guest ended the run with code {code}.", by_guest=True)
@@ -182,7 +202,7 @@ class Machine:
 
     def run(self, max_instructions: int | None = None) -> ExitStatus:
         """Run until the guest ends the run, a breakpoint (`BREAKPOINT`), or `max_instructions` more
-        have retired. Can be called again to go on after the last two."""
+        have retired, on whatever hart. Can be called again to go on after the last two."""
         left = max_instructions
         self._status = None
         try:
@@ -190,13 +210,14 @@ class Machine:
                 if left is not None and left <= 0:
                     reason = f"The guest was stopped after {max_instructions} instructions."
                     return ExitStatus(CODE_LIMIT, reason)
-                budget, before = self._budget(left), self.hart.instret
-                why = self.engine.run(budget)
+                hart = self.current
+                budget, before = self._budget(left), hart.instret
+                why = self._engine(hart).run(budget)
                 if why == "breakpoint" or self._stands_at_breakpoint(before):
                     return BREAKPOINT
                 if left is not None:
                     # Traps use the budget up too: a guest that only traps is stopped as well.
-                    left -= budget if why == "budget" else max(0, self.hart.instret - before)
+                    left -= budget if why == "budget" else max(0, hart.instret - before)
             assert self._status is not None
             return self._status
         except ConsoleQuit:
@@ -207,28 +228,35 @@ class Machine:
     def _stands_at_breakpoint(self, before: int) -> bool:
         """Whether the engine's budget ended just in front of a breakpoint, which the next run would
         pass over as its first instruction. `before` is instret when the engine started."""
-        hart = self.hart
+        hart = self.current
         moved = hart.instret != before and self._status is None
         return moved and hart.state.pc in hart.breakpoints
 
     def step(self) -> ExitStatus | None:
-        """Execute one instruction, or take one trap; sleeping is skipped. Returns how the run ended
-        if it did."""
+        """Execute one instruction, or take one trap, of the hart whose turn it is; sleeping is
+        skipped. Returns how the run ended if it did."""
         if self._settle():
-            self.engine.step()
+            self._engine(self.current).step()
         return self._status
 
+    def _engine(self, hart: Hart) -> Engine:
+        """Made when the hart first executes: on most machines only one ever does."""
+        engine = self._engines.get(hart.hartid)
+        if engine is None:
+            engine = self._engines[hart.hartid] = _make_engine(self._engine_name, hart)
+        return engine
+
     def _settle(self) -> bool:
-        """Do all that is due and wake a sleeping hart; False when the run has ended."""
+        """Do all that is due and wait until a hart is awake; False when the run has ended."""
         while self._status is None:
             if self._reset_wanted:
                 self._reset_wanted = False
                 self.reset()
             if self.events.run_due():
-                self.hart.break_reservation()
+                self.current.break_reservation()  # of others, none outlives their turn
             if self._power_cut_ps is not None and self.clock.now_ps >= self._power_cut_ps:
                 self.cut_power()
-            if not self._sleeping():
+            if self.turns.settle():
                 self.console.flush()
                 self._serve_terminal()
                 return self._status is None
@@ -236,24 +264,23 @@ class Machine:
                 self._sleep()
         return False
 
-    def _sleeping(self) -> bool:
-        return self.hart.waiting and not self.hart.mip & self.hart.csr.mie
-
     def _budget(self, left: int | None) -> int:
-        """Instructions until somebody must look: the next event, the limit, the host. The hart is
-        told how long it may stall until then."""
+        """Instructions until somebody must look: the next event, the end of the turn, the limit,
+        the host. The hart is told how long it may stall until then."""
         budget = _LIVE_SLICE if self.console.live else _SLICE
         stall_ps = _STALL_SLICE_PS
         if left is not None:
             budget = min(budget, left)
+        left_ps = self.turns.left_ps()
         next_ps = self._earliest(self.events.next_ps())
         if next_ps is not None:
-            per = self.clock.ps_per_insn
-            left_ps = next_ps - self.clock.now_ps
-            budget = min(budget, -(-left_ps // per))
+            until_ps = self.clock.work_until(next_ps)
+            left_ps = until_ps if left_ps is None else min(left_ps, until_ps)
+        if left_ps is not None:
+            budget = min(budget, -(-left_ps // self.clock.ps_per_insn))
             # Instructions take their share of that time too: look a little early, then again.
             stall_ps = max(1, min(stall_ps, left_ps * 7 // 8))
-        self.hart.state.stall_end = self.hart.stall_ps + stall_ps
+        self.current.state.stall_end = self.current.stall_ps + stall_ps
         return max(budget, 1)
 
     def _serve_terminal(self) -> None:
@@ -264,7 +291,7 @@ class Machine:
                 self.platform.uart.receive(byte)
 
     def _sleep(self) -> None:
-        """The hart waits for an interrupt: let the next thing happen that could raise one."""
+        """All harts wait for an interrupt: let the next thing happen that could raise one."""
         uart, next_ps = self.platform.uart, self.events.next_ps()
         earliest = self._earliest(next_ps)
         if self.console.live:
@@ -322,6 +349,15 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _hart_count(board: Board) -> int:
+    if board.cpu.harts > at.HARTS:
+        raise AiosError(
+            f"The board {board.name} says cpu.harts = {board.cpu.harts}, but the most that are "
+            f"possible are {at.HARTS}."
+        )
+    return board.cpu.harts
 
 
 def _make_engine(name: str, hart: Hart) -> Engine:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+HARTS = 8
+"""So many harts at most: the devices below have registers for these."""
+
 BOOT_ROM, BOOT_ROM_SIZE = 0x1000, 0xF000
 FINISHER = 0x10_0000
 RTC = 0x10_1000

@@ -1,4 +1,4 @@
-"""The platform: every device of a board, wired to the bus, the clock and the hart's interrupts."""
+"""The platform: every device of a board, wired to the bus, the clock and the harts' interrupts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ M_SOFTWARE, M_TIMER, S_EXTERNAL, M_EXTERNAL = 3, 7, 9, 11
 class Hooks:
     """What the platform asks of the machine around it."""
 
-    set_interrupt: Callable[[int, bool], None]
+    set_interrupt: Callable[[int, int, bool], None]
+    """Drive bit `number` of the mip of a hart: (hart, number, level)."""
     finish: Callable[[int], None]
     restart: Callable[[], None]
 
@@ -69,9 +70,12 @@ class Platform:
         self._system = System(bus, events, trace)
         self._hooks = hooks
         self.lines: list[Line] = []
-        """The lines to the hart."""
-        self.plic = Plic((self._line(M_EXTERNAL, "meip"), self._line(S_EXTERNAL, "seip")))
-        self.clint = Clint(events, self._line(M_SOFTWARE, "msip"), self._line(M_TIMER, "mtip"))
+        """The lines to the harts."""
+        harts = range(board.cpu.harts)
+        external = ((M_EXTERNAL, "meip"), (S_EXTERNAL, "seip"))
+        self.plic = Plic([self._line(h, *context) for h in harts for context in external])
+        software = [self._line(h, M_SOFTWARE, "msip") for h in harts]
+        self.clint = Clint(events, software, [self._line(h, M_TIMER, "mtip") for h in harts])
         self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
         self.rtc = Rtc(events, self.plic.sources[at.RTC_IRQ], _nanoseconds(board.rtc.epoch))
         self.finisher = Finisher(hooks.finish, hooks.restart)
@@ -96,13 +100,13 @@ class Platform:
                 raise AiosError(f"Two devices are called {device.name}; name the class otherwise.")
             self.devices[device.name] = device
 
-    def _line(self, number: int, name: str) -> Line:
-        """A line to the hart's mip bit `number`, noted in `lines`."""
+    def _line(self, hart: int, number: int, name: str) -> Line:
+        """A line to the mip bit `number` of a hart, noted in `lines`."""
 
         def changed(level: bool) -> None:
             if self._trace is not None:
-                self._trace.irq(name, level)
-            self._hooks.set_interrupt(number, level)
+                self._trace.irq(name, level, hart)
+            self._hooks.set_interrupt(hart, number, level)
 
         self.lines.append(Line(changed))
         return self.lines[-1]

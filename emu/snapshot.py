@@ -4,8 +4,8 @@
     machine.run(1_000_000)
     machine.restore(before)         # and the next run does the same again, to the bit
 
-What is saved is what the guest could tell: the hart, the pages of RAM and of device memory that are
-not zero, every device's registers and state, the events to come in their order, and the clock.
+What is saved is what the guest could tell: the harts, the pages of RAM and of device memory that
+are not zero, every device's registers and state, the events to come in their order, the clock.
 Translations and decoded code are found again. The world outside is not part of it: input that the
 console has given is gone, output stays, and the blocks of a drive stay what its file holds.
 """
@@ -25,8 +25,8 @@ _MACHINE = ("_reset_wanted", "_power_cut_ps", "_quiet_since")
 class Snapshot:
     """A machine between two instructions; the parts as their owners made them."""
 
-    now_ps: int
-    hart: dict[str, Any]
+    harts: list[dict[str, Any]]
+    turns: dict[str, Any]
     memory: list[tuple[int, bytes]]
     devices: dict[str, dict[str, Any]]
     bridge: dict[str, Any]
@@ -42,8 +42,8 @@ def take(machine: Machine) -> Snapshot:
     """The state of `machine`."""
     platform = machine.platform
     return Snapshot(
-        now_ps=machine.clock.now_ps,
-        hart=machine.hart.snapshot(),
+        harts=[hart.snapshot() for hart in machine.harts],
+        turns=machine.turns.snapshot(),
         memory=machine.memory.snapshot(),
         devices={name: device.snapshot() for name, device in machine.devices.items()},
         bridge=platform.bridge.snapshot(),
@@ -64,8 +64,9 @@ def restore(machine: Machine, saved: Snapshot) -> None:
     platform, events = machine.platform, machine.events
     events.clear()
     machine.memory.restore(saved.memory)
-    machine.hart.restore(saved.hart)
-    machine.clock.set_now(saved.now_ps)
+    for hart, state in zip(machine.harts, saved.harts, strict=True):
+        hart.restore(state)
+    machine.turns.restore(saved.turns)
     # Lines before devices: one that drives its line anew then changes nothing and tells nobody.
     for line, level in zip((*platform.lines, *platform.plic.sources), saved.lines, strict=True):
         line.level = level
@@ -78,4 +79,5 @@ def restore(machine: Machine, saved: Snapshot) -> None:
     machine.bus.accesses = saved.accesses
     for name, value in saved.own.items():
         setattr(machine, name, value)
-    machine.hart.attention = saved.hart["attention"]  # events that were entered have called for it
+    for hart, state in zip(machine.harts, saved.harts, strict=True):
+        hart.attention = state["attention"]  # events that were entered have called for it

@@ -1,19 +1,22 @@
 """The platform-level interrupt controller (RISC-V PLIC specification 1.0, SiFive layout).
 
 Each source has a gateway: a level-high line becomes one pending request; claiming takes it, and
-only completing lets the gateway send the next. Context 0 is hart 0's M mode, context 1 its S
-mode.
+only completing lets the gateway send the next. Context 2h is hart h's M mode, context 2h + 1 its
+S mode.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from emu import memory_map as at
 from emu.devices.device import Device, on_read, on_write, register_array
 from emu.devices.line import Line
 from emu.devices.registers import RO, RW, Register, bits
 
 SOURCES = 96
 """Interrupt sources 1 to 96, as QEMU's virt machine has them; 0 means none."""
-CONTEXTS = 2
+CONTEXTS = 2 * at.HARTS
 _WORDS = 32  # 32-bit words of an enable array: 1024 sources
 
 
@@ -31,7 +34,7 @@ class Pending(Register, offset=0x001000, size=4, count=4):
 
 
 class Enable(Register, offset=0x002000, size=4, count=CONTEXTS * _WORDS):
-    """Enabled sources: 32 words a context, M mode's first."""
+    """Enabled sources: 32 words a context."""
 
     sources = bits[31:0](RW, doc="bit i of word w is source 32 * w + i")
 
@@ -50,7 +53,8 @@ class Claim(Register, offset=0x200004, size=4, count=CONTEXTS, stride=0x1000):
 
 
 class Plic(Device, prefix="PLIC"):
-    """96 sources, two contexts. `contexts` are the lines to the hart: M mode's and S mode's."""
+    """96 sources, two contexts a hart. `contexts` are the lines to the harts: M mode's and S mode's
+    in turn."""
 
     SIZE = 0x600000
     state = ("_pending", "_in_service")
@@ -61,8 +65,9 @@ class Plic(Device, prefix="PLIC"):
     threshold = register_array(Threshold)
     claim = register_array(Claim)
 
-    def __init__(self, contexts: tuple[Line, Line]) -> None:
-        super().__init__("plic")
+    def __init__(self, contexts: Sequence[Line]) -> None:
+        n = len(contexts)
+        super().__init__("plic", None, {"enable": n * _WORDS, "threshold": n, "claim": n})
         self._contexts = contexts
         self._pending = 0  # bit i: source i
         self._in_service = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,8 +50,10 @@ def make_machine():
     def make(kernel: bytes | None, data: Sequence[int] = b"", **options) -> Machine:
         options.setdefault("engine", "reference")
         console = MemoryConsole(data)
-        name = options.pop("board", "edge")
-        made.append(Machine(board.load(name), kernel=kernel, console=console, **options))
+        loaded = board.load(options.pop("board", "edge"))
+        cpu = replace(loaded.cpu, harts=options.pop("harts", 1))
+        loaded = replace(loaded, cpu=cpu)
+        made.append(Machine(loaded, kernel=kernel, console=console, **options))
         return made[-1]
 
     yield make

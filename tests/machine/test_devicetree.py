@@ -53,6 +53,7 @@ def test_the_tree_survives_a_round_trip_through_dtc(tool) -> None:
     assert decompile(tool("dtc"), again)[0] == decompile(tool("dtc"), blob)[0]
 
 
+@pytest.mark.parametrize("harts", [1, 3])
 @pytest.mark.parametrize(
     "name",
     [
@@ -69,14 +70,16 @@ def test_the_tree_survives_a_round_trip_through_dtc(tool) -> None:
         "plic@c000000",
         "clint@2000000",
         "interrupt-controller",
+        "core0",
     ],
 )
-def test_nodes_equal_qemus(tool, tmp_path: Path, name: str) -> None:
+def test_nodes_equal_qemus(tool, tmp_path: Path, name: str, harts: int) -> None:
     dump = tmp_path / "qemu.dtb"
-    qemu = [tool("qemu-system-riscv64"), "-M", f"virt,dumpdtb={dump}", "-m", "1G", "-nographic"]
+    qemu = [tool("qemu-system-riscv64"), "-M", f"virt,dumpdtb={dump}", "-m", "1G"]
+    qemu += ["-smp", str(harts), "-nographic"]
     subprocess.run(qemu, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     theirs, _ = decompile(tool("dtc"), dump.read_bytes())
-    ours, _ = decompile(tool("dtc"), devicetree.build(GIB, ""))
+    ours, _ = decompile(tool("dtc"), devicetree.build(GIB, "", harts=harts))
     assert node(ours, name) == node(theirs, name)
 
 

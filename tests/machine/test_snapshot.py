@@ -77,9 +77,10 @@ def plain(thing: Any) -> Any:
 
 def differences(one: Snapshot, other: Snapshot) -> list[str]:
     """The parts of the machine in which two snapshots are not equal."""
-    found = [part for part in vars(one) if part not in ("hart", "devices")]
+    found = [part for part in vars(one) if part not in ("harts", "devices")]
     found = [part for part in found if getattr(one, part) != getattr(other, part)]
-    for parts, others in ((one.hart, other.hart), (one.devices, other.devices)):
+    harts = zip(one.harts, other.harts, strict=True)
+    for parts, others in (*harts, (one.devices, other.devices)):
         found += [name for name in parts if plain(parts[name]) != plain(others[name])]
     return found
 

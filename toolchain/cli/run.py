@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,9 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bios", metavar="FILE", help="firmware, ELF or raw, that starts first")
     parser.add_argument("--board", metavar="NAME|FILE", help="a board's name or .toml file")
     parser.add_argument(
+        *("--harts", "--smp"), type=_harts, metavar="N", help="so many harts, not the board's"
+    )
+    parser.add_argument(
         "--drive",
         action="append",
         default=[],
@@ -69,6 +73,14 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} instructions are not possible")
     return value
+
+
+def _harts(text: str) -> int:
+    from emu.memory_map import HARTS
+
+    if not text.isdecimal() or not 1 <= int(text) <= HARTS:
+        raise argparse.ArgumentTypeError(f"'{text}' harts are not possible; 1 to {HARTS} are")
+    return int(text)
 
 
 def _time(text: str) -> int:
@@ -150,6 +162,8 @@ def make_machine(args: argparse.Namespace, *, console: Console | None = None) ->
     from emu.machine import Machine
 
     loaded = board.load(args.board or board.DEFAULT)
+    if args.harts is not None:
+        loaded = replace(loaded, cpu=replace(loaded.cpu, harts=args.harts))
     drives = [parse_drive(text) for text in args.drive]
     kernel_path = args.kernel
     if kernel_path is None and args.bios is None:
