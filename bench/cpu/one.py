@@ -62,7 +62,7 @@ def run(image: bytes, engine: str = "native") -> Run:
         console.machine = machine
         machine.run()
     (begin, before), (end, after) = console.at
-    result = console.text.splitlines()[1].removeprefix("end ")
+    result = console.text.splitlines()[1].split()[1]
     return Run(result, end - begin, after - before, begin - start)
 
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 def _measure(program: programs.Program, args: argparse.Namespace, folder: Path) -> None:
     rounds = program.scaled(args.scale)
-    image = programs.with_rounds(programs.build_image(program, folder), rounds)
+    image = programs.with_rounds(programs.image(program, folder), rounds)
     natively = [native_seconds(program, rounds, folder)] if args.native else []
     for _ in range(args.runs):
         done = run(image, args.engine)

@@ -1,17 +1,21 @@
 """The programs of `aios bench cpu`: what they are, and how they are built for each machine.
 
 A program is one C file of `bench/programs/` (`program.h` there says what it must be). The same
-file, compiled with the same options, becomes a process of the host (`build_native`) and an image for a
-bare RISC-V machine of the `virt` kind (`build_image`), which QEMU and AIos run unchanged. How much
-work an image does is written into it (`with_rounds`), so one build serves quick and full runs.
+file, with the same options, becomes a process of the host (`build_native`) and an image for a bare
+RISC-V machine of the `virt` kind (`image`), which QEMU and AIos run unchanged. How much work an
+image does is written into it (`with_rounds`), so one build serves quick and full runs. Hosts
+without the cross compiler take the images of `bench/programs/images.zip`, which
+`python -m bench.cpu.keep_images` makes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import struct
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from elftools.elf.sections import SymbolTableSection
 from emu.errors import AiosError
 
 SOURCES = Path(__file__).parents[1] / "programs"
+KEPT = SOURCES / "images.zip"
 NATIVE_GCC, GUEST_GCC = "gcc", "riscv64-unknown-elf-gcc"
 
 # Without -fno-math-errno a square root asks for its sign first, on every machine.
@@ -33,7 +38,7 @@ _GUEST_OPTIONS = (
 
 @dataclass(frozen=True)
 class Program:
-    """One program. `rounds` is the work of a full run: some 0.3 s natively."""
+    """One program. `rounds` is the work of a full run, which takes QEMU two seconds or more."""
 
     name: str
     what: str
@@ -54,19 +59,19 @@ class Program:
 PROGRAMS = {
     program.name: program
     for program in (
-        Program("mix", "list, matrix, state machine, CRC (as CoreMark)", 500),
-        Program("strings", "strings and records (as Dhrystone)", 1000),
-        Program("sieve", "sieve of Eratosthenes, 1 MiB", 120),
+        Program("mix", "list, matrix, state machine, CRC (as CoreMark)", 400),
+        Program("strings", "strings and records (as Dhrystone)", 800),
+        Program("sieve", "sieve of Eratosthenes, 1 MiB", 300),
         Program("imatmul", "256x256 matrices, integers", 80),
-        Program("dmatmul", "256x256 matrices, double precision", 30),
-        Program("nbody", "five bodies, double precision", 4000),
-        Program("sha256", "SHA-256", 700),
-        Program("crc32", "CRC-32 by table", 2200),
-        Program("quicksort", "quicksort of random numbers", 80),
-        Program("chase", "pointers through 2 MiB", 200),
+        Program("dmatmul", "256x256 matrices, double precision", 8),
+        Program("nbody", "five bodies, double precision", 2000),
+        Program("sha256", "SHA-256", 800),
+        Program("crc32", "CRC-32 by table", 5000),
+        Program("quicksort", "quicksort of random numbers", 240),
+        Program("chase", "pointers through 2 MiB", 160),
         Program("calls", "recursive calls", 1600),
-        Program("bytecode", "an interpreter of byte code", 700),
-        Program("interrupts", "interrupts, Sv39 with 4 KiB pages", 400, hosted=False),
+        Program("bytecode", "an interpreter of byte code", 300),
+        Program("interrupts", "interrupts, Sv39 with 4 KiB pages", 700, hosted=False),
     )
 }
 
@@ -90,12 +95,28 @@ def build_native(program: Program, folder: Path) -> Path | None:
     return path
 
 
+def image(program: Program, folder: Path) -> bytes:
+    """The program as an ELF image: built in `folder`, or the one that is kept."""
+    if shutil.which(GUEST_GCC):
+        return build_image(program, folder)
+    with zipfile.ZipFile(KEPT) as kept:
+        return kept.read(f"{program.name}.elf")
+
+
 def build_image(program: Program, folder: Path) -> bytes:
-    """The program as an ELF image for a bare machine."""
+    """The program as an ELF image, built in `folder` by the cross compiler."""
     path = folder / f"{program.name}.elf"
     sources = (str(SOURCES / "guest.c"), str(program.source))
     _compile([GUEST_GCC, *_OPTIONS, *_GUEST_OPTIONS, "-o", str(path), *sources])
     return path.read_bytes()
+
+
+def digest() -> str:
+    """A hash of everything that an image is made from, which the archive of images carries too."""
+    made_from = hashlib.sha256(" ".join((*_OPTIONS, *_GUEST_OPTIONS[:-1])).encode())
+    for path in sorted(SOURCES.glob("*.[chl]*")):
+        made_from.update(f"{path.name} {path.stat().st_size}\0".encode() + path.read_bytes())
+    return made_from.hexdigest()
 
 
 def _compile(command: list[str]) -> None:
