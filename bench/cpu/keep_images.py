@@ -1,4 +1,4 @@
-"""Make the archive of images for hosts without the cross compiler: `python -m bench.cpu.keep_images`.
+"""Make the images for hosts without the cross compiler: `python -m bench.cpu.keep_images`.
 
 To be run whenever a program has changed; a test compares the archive's comment with the sources.
 """

@@ -1,0 +1,114 @@
+"""The programs of `aios bench cpu`, on little work, and what is made of their times."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.cpu import Options, measure, one, programs, sides
+from bench.cpu.report import CpuReport, Row
+from emu.cache import cache_directory
+from emu.errors import AiosError
+from toolchain.cli import main
+
+HOSTED = [program for program in programs.PROGRAMS.values() if program.hosted]
+BARE = [program for program in programs.PROGRAMS.values() if not program.hosted]
+
+
+def _kept(program: programs.Program) -> bytes:
+    with zipfile.ZipFile(programs.KEPT) as kept:
+        return programs.with_rounds(kept.read(f"{program.name}.elf"), 1)
+
+
+@pytest.mark.parametrize("program", HOSTED, ids=lambda program: program.name)
+def test_a_program_gives_on_the_machine_what_it_gives_natively(
+    program: programs.Program, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool(programs.NATIVE_GCC)
+    native = programs.build_native(program, tmp_path)
+    assert native is not None
+    expected = sides.native(native, 1)
+    assert int(expected.result, 16) != 0, "a check within the program failed"
+    assert one.run(_kept(program)).result == expected.result
+
+
+@pytest.mark.parametrize("program", BARE, ids=lambda program: program.name)
+def test_a_program_for_the_bare_machine_gives_what_it_gives_on_qemu(
+    program: programs.Program, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool(sides.QEMU)
+    image = tmp_path / "image.elf"
+    image.write_bytes(_kept(program))
+    expected = sides.qemu(image)
+    assert int(expected.result, 16) != 0, "a check within the program failed"
+    assert one.run(_kept(program)).result == expected.result
+
+
+def test_the_images_that_are_kept_are_made_from_the_sources_that_are_here() -> None:
+    with zipfile.ZipFile(programs.KEPT) as kept:
+        assert kept.comment.decode() == programs.digest(), "run python -m bench.cpu.keep_images"
+        assert kept.namelist() == [f"{name}.elf" for name in programs.PROGRAMS]
+
+
+def test_more_rounds_are_more_work() -> None:
+    image = _kept(programs.PROGRAMS["crc32"])
+    once, thrice = (one.run(programs.with_rounds(image, rounds)) for rounds in (1, 3))
+    assert 1.8 < thrice.instructions / once.instructions < 3
+    assert once.result != thrice.result
+
+
+def test_an_unknown_program_is_refused_by_name() -> None:
+    with pytest.raises(AiosError, match="no program 'towers' to measure; the programs are mix, "):
+        programs.choose("sieve,towers")
+
+
+@pytest.fixture
+def warm_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cold runs that find the tests' own cache: compiling an engine takes seconds."""
+    aios = sides.aios
+    monkeypatch.setattr(sides, "aios", lambda image, _: aios(image, cache_directory()))
+
+
+def test_the_figures_are_written_as_json(warm_only: None, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = ["bench", "cpu", "--quick", "--programs", "quicksort", "--json", str(figures)]
+    assert main(command) == 0
+    content = json.loads(figures.read_text())
+    (row,) = content["rows"]
+    assert row["name"] == "quicksort"
+    assert row["status"] == "ok"
+    assert {"warm", "warm_process", "cold_process"} <= set(row["seconds"])
+    targets = {"geomean_vs_qemu", "worst_vs_qemu", "geomean_vs_native", "cold_vs_qemu"}
+    assert targets <= set(content["summary"])
+
+
+def test_machines_that_disagree_make_the_benchmark_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, wrong = (sides.Timing(f"{result:016x}", 1.0, 1.0) for result in (1, 2))
+    monkeypatch.setattr(sides, "native", lambda program, rounds: right)
+    monkeypatch.setattr(sides, "aios", lambda image, cache: wrong)
+    monkeypatch.setattr(sides, "have_qemu", lambda: False)
+    monkeypatch.setattr(programs, "build_native", lambda program, folder: Path(os.devnull))
+    lines: list[str] = []
+    report = measure(Options("chase", quick=True), lines.append)
+    assert report.failed
+    assert any("failed: the results are" in line for line in lines)
+
+
+def test_ratios_are_above_one_where_this_machine_is_faster_than_qemu() -> None:
+    report = CpuReport(
+        [
+            Row("a", "", {"native": 1.0, "qemu": 8.0, "warm": 2.0, "qemu_process": 9.0}),
+            Row("b", "", {"qemu": 2.0, "warm": 4.0, "qemu_process": 2.0, "cold_process": 1.0}),
+            Row("short", "", {"qemu_process": 1.0, "cold_process": 4.0}),
+        ]
+    )
+    summary = report.summary
+    assert summary["geomean_vs_qemu"] == pytest.approx(2**0.5)
+    assert summary["worst_vs_qemu"] == 0.5
+    assert summary["geomean_vs_native"] == pytest.approx(2.0)
+    assert summary["cold_vs_qemu"] == 2.0  # of programs that take QEMU two seconds
