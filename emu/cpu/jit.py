@@ -1,13 +1,15 @@
-"""Compile an LLVM module for this host once, and keep the object code on disk across runs.
+"""Compile an LLVM module for this host once, and keep the machine code on disk across runs.
 
     code = compile_cached("interpreter " + source_key("emu.isa"), build)
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("run"))
 
-`build` makes the module and is called only when the cache has nothing: a warm start neither makes
-IR nor optimises, it maps an object file. The cache (`emu.cache`) is a convenience, never a
-condition: a file that is damaged is made anew, a directory that cannot be written is done without.
-An entry's name is a hash of the key, the LLVM version and the host's processor, so nothing is ever
-invalidated; what nobody has used for a month is deleted.
+`build` makes the module and is called only when the cache (`emu.cache`) has nothing. A warm start
+does not even import LLVM: what is kept is linked (`emu.cpu.link`), and loaded in microseconds
+(`emu.cpu.blob`). Where our linker does not know the host, object files are kept, and LLVM loads
+them.
+
+`compile_code` and `load` are the two halves, for those who compile in another process. Code is only
+good for the host it was made on: put `host_key()` into whatever names it.
 """
 
 from __future__ import annotations
@@ -15,20 +17,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import llvmlite
-import llvmlite.binding as llvm
-
-from emu.cache import cache_directory
-
-_MAGIC = b"aios object 1\n"
-_UNUSED_SECONDS = 30 * 24 * 3600
+from emu import cache as disk
+from emu.cpu import hostcpu
+from emu.cpu.blob import MAGIC, Blob
 
 
 class Printable(Protocol):
@@ -37,20 +33,38 @@ class Printable(Protocol):
     def __str__(self) -> str: ...
 
 
-class Code:
-    """Loaded machine code. Its functions live as long as this object does."""
-
-    def __init__(self, object_code: bytes) -> None:
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(0))
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
-        self._engine.finalize_object()
+class Code(Protocol):
+    """Loaded machine code. Its functions live as long as this object does, or until `close`."""
 
     def address(self, name: str) -> int:
         """Address of the function `name`; KeyError when the module has none."""
+
+    def close(self) -> None:
+        """Give the memory back; nothing may execute in it any more."""
+
+
+class ObjectCode:
+    """An object file loaded by LLVM."""
+
+    def __init__(self, object_file: bytes, symbols: Mapping[str, int] | None = None) -> None:
+        import llvmlite.binding as llvm
+
+        for name, address in (symbols or {}).items():
+            llvm.add_symbol(name, address)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(0))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_file))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """As `Code` says."""
         address = int(self._engine.get_function_address(name))
         if not address:
             raise KeyError(name)
         return address
+
+    def close(self) -> None:
+        """As `Code` says."""
+        self._engine.close()
 
 
 def compile_cached(
@@ -62,19 +76,38 @@ def compile_cached(
     has little in it to remove or to move then takes half the time.
 
     `key` must differ whenever `build` would make another module: name the purpose, and include
-    `source_key` of the code that `build` is made of. Its first word begins the file's name.
+    `source_key` of the code that `build` is made of. Its first word begins the entry's name.
     """
-    path = cache_directory() / _file_name(" ".join([key, *(passes or ())]), opt)
-    stored = _read(path)
+    identity = "\n".join([key, *(passes or ()), str(opt), host_key()])
+    name = f"{key.split()[0]}-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
+    stored = disk.read(name)
     if stored is not None:
-        return Code(stored)
-    object_code = compile_object(str(build()), opt=opt, passes=passes)
-    _write(path, object_code)
-    return Code(object_code)
+        return load(stored)
+    compiled = compile_code(str(build()), opt=opt, passes=passes)
+    disk.write(name, compiled)
+    return load(compiled)
+
+
+def compile_code(text: str, *, opt: int = 3, passes: Sequence[str] | None = None) -> bytes:
+    """Optimise LLVM assembly for this host and give what `load` loads, without the cache."""
+    from emu.cpu.link import link  # only needed when something is compiled
+
+    object_file = compile_object(text, opt=opt, passes=passes)
+    return link(object_file) or object_file
+
+
+def load(compiled: bytes, symbols: Mapping[str, int] | None = None) -> Code:
+    """Load what `compile_code` gave, here or in another process on this host. Functions that it
+    calls but does not have are those in `symbols`, or the process's."""
+    if compiled.startswith(MAGIC):
+        return Blob(compiled, symbols)
+    return ObjectCode(compiled, symbols)
 
 
 def compile_object(text: str, *, opt: int = 3, passes: Sequence[str] | None = None) -> bytes:
-    """Optimise LLVM assembly for this host and give the object file, without the cache."""
+    """Optimise LLVM assembly for this host and give the object file."""
+    import llvmlite.binding as llvm
+
     machine = _target_machine(opt)
     module = llvm.parse_assembly(text)
     module.verify()
@@ -105,67 +138,39 @@ def source_key(*modules: str) -> str:
 
 
 @cache
-def _host() -> tuple[str, str, str]:
-    """Target triple, processor name and features of the machine we run on."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return (
-        llvm.get_process_triple(),
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
-    )
+def host_key() -> str:
+    """What compiled code depends on besides its module: the host's processor, LLVM, and how it is
+    used here."""
+    makers = source_key(__name__, "emu.cpu.link", "emu.cpu.blob")
+    return "\n".join([hostcpu.identity(), _llvm_version(), makers])
+
+
+def _llvm_version() -> str:
+    """The release of llvmlite, which brings its LLVM along, told without loading it."""
+    spec = importlib.util.find_spec("llvmlite")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("compiling code needs llvmlite, which is not installed")
+    return (Path(spec.origin).parent / "_version.py").read_text("utf-8")
 
 
 def host_architecture() -> str:
-    """First part of the target triple, such as 'x86_64' or 'aarch64'."""
-    return _host()[0].partition("-")[0]
+    """What LLVM calls the host's processors: 'x86_64', 'aarch64'..."""
+    machine = os.uname().machine
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
-def _target_machine(opt: int) -> llvm.TargetMachine:
-    triple, cpu, features = _host()
-    return llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=opt, reloc="default", codemodel="jitdefault"
+def _target_machine(opt: int) -> Any:
+    """The host as LLVM's code generators see it."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    # What our linker takes is code that may lie anywhere, with its constants beside it.
+    ours = hostcpu.is_x86()
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=opt,
+        reloc="pic" if ours else "default",
+        codemodel="small" if ours else "jitdefault",
     )
-
-
-def _file_name(key: str, opt: int) -> str:
-    identity = "\n".join([key, str(opt), llvmlite.__version__, *_host()])
-    return f"{key.split()[0]}-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
-
-
-def _read(path: Path) -> bytes | None:
-    """The object in a cache file; None when there is none, or it is not what was written."""
-    try:
-        content = path.read_bytes()
-        if time.time() - path.stat().st_mtime > _UNUSED_SECONDS / 30:
-            os.utime(path)
-    except OSError:
-        return None
-    head = len(_MAGIC) + 32
-    if content[:head] != _MAGIC + hashlib.sha256(content[head:]).digest():
-        return None
-    return content[head:]
-
-
-def _write(path: Path, object_code: bytes) -> None:
-    """Store an object so that a reader sees all of it or nothing; give up where that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(object_code).digest() + object_code)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
-        _delete_unused(path.parent)
-    except OSError:
-        return
-
-
-def _delete_unused(directory: Path) -> None:
-    oldest = time.time() - _UNUSED_SECONDS
-    for path in directory.glob("*.o"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)

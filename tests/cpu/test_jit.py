@@ -41,7 +41,7 @@ def test_another_key_is_another_module(cache: Path) -> None:
     assert [_call("seven", 7, calls), _call("eight", 8, calls)] == [7, 8]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:-1] + b"x", lambda b: b""])
+@pytest.mark.parametrize("damage", [lambda b: b[:-5], lambda b: b[:-1] + b"x", lambda b: b""])
 def test_a_damaged_file_is_made_anew(cache: Path, damage: Callable[[bytes], bytes]) -> None:
     calls: list[int] = []
     _call("seven", 7, calls)
