@@ -7,6 +7,9 @@ Most regions are mapped for good. PCIe's base address registers move while the m
 they map lies *over* the windows that the host bridge has mapped (`overlay`). Memory of a device
 (a target that is `SparseBytes`: a GPU's VRAM behind a BAR) is used as RAM is: accesses to it are
 neither traced nor counted, and whoever has kept host addresses of it is told when it moves.
+
+Bytes of RAM can be watched (`watch`): a mailbox that a program and the host share in memory. Their
+pages are never entered in a hart's buffers for stores, so that the hart sees each one.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from emu.sparse import SparseBytes
 from emu.trace import Trace
 
 _PAGE_BITS = 12
+_PAGE = 1 << _PAGE_BITS
 _KEPT_PAGES = (
     1 << 16
 )  # pages remembered: a guest that touches a whole window must not fill the host
@@ -75,6 +79,14 @@ class Extent(NamedTuple):
     host: int
 
 
+class Watch(NamedTuple):
+    """Bytes of RAM from `start` up to `end`; `callback` hears of each store of a hart to them."""
+
+    start: int
+    end: int
+    callback: Callable[[], None]
+
+
 class Bus:
     """Dispatch by physical page: a page belongs to at most one region, so one dictionary look-up
     finds it; the dictionary is filled as pages are first used."""
@@ -90,6 +102,7 @@ class Bus:
         """Called when device memory has come, moved or gone: host addresses kept are stale."""
         self.device_memories: list[Region] = []
         """Where device memory answers now, by address."""
+        self._watches: list[Watch] = []
         self._overlay: tuple[Region, ...] = ()
         self._pages: dict[int, Region] = {}
 
@@ -116,6 +129,31 @@ class Bus:
         if self.device_memories != before:
             for listener in self.on_memory_moved:
                 listener()
+
+    def watch(self, paddr: int, n: int, callback: Callable[[], None]) -> None:
+        """Have `callback` called after each store of a hart that touches these bytes of RAM. Before
+        the machine runs: nobody may have kept host addresses of their pages for stores. (Tensor
+        instructions and devices write unheard.)"""
+        self._watches.append(Watch(paddr, paddr + n, callback))
+
+    def unwatched(self, paddr: int, start: int, end: int) -> tuple[int, int]:
+        """The part of the memory from `start` up to `end`, around `paddr`, whose pages are not
+        watched and may be stored to behind the bus's back: (start, end), empty if there is none."""
+        for watch in self._watches:
+            first, behind = watch.start & -_PAGE, (watch.end - 1 | _PAGE - 1) + 1
+            if paddr < first:
+                end = min(end, first)
+            elif paddr >= behind:
+                start = max(start, behind)
+            else:
+                return paddr, paddr
+        return start, end
+
+    def stored(self, paddr: int, n: int) -> None:
+        """A hart has stored to `n` bytes of memory in a way that may concern watchers."""
+        for watch in self._watches:
+            if paddr < watch.end and watch.start < paddr + n:
+                watch.callback()
 
     def storage(self, paddr: int, n: int = 1) -> tuple[SparseBytes, int] | None:
         """The one memory, RAM or a device's, that holds all `n` bytes at `paddr`, and their offset

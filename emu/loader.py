@@ -7,7 +7,8 @@ checked before anything is written, so a bad file is a sentence and not half a k
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from emu.errors import AiosError
 from emu.memory import Memory
@@ -15,8 +16,15 @@ from emu.memory import Memory
 ELF_MAGIC = b"\x7fELF"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
 _CLASS_64, _LITTLE = 2, 1
 _EXECUTABLE, _RISCV, _LOAD = 2, 243, 1
+_SYMBOL_TABLE, _UNDEFINED = 2, 0
+
+HOST_SYMBOLS = ("tohost", "fromhost", "begin_signature", "end_signature")
+"""Names by which programs written for simulators tell the host addresses: a mailbox
+(`emu.devices.htif`), and the results that a conformance test leaves in memory."""
 
 _KERNEL_OFFSET = 2 << 20  # from the start of RAM: where firmware expects a raw kernel
 
@@ -35,10 +43,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Image:
-    """A program as it is to lie in memory, and where it starts."""
+    """A program as it is to lie in memory, where it starts, and the addresses of those of
+    `HOST_SYMBOLS` that it defines."""
 
     entry: int
     segments: tuple[Segment, ...]
+    symbols: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def range(self) -> tuple[int, int]:
@@ -90,9 +100,43 @@ def elf(data: bytes, memory: Memory, name: str) -> Image:
             entry = entry - vaddr + paddr
     if not segments:
         raise AiosError(f"{name} has nothing to load: no segment of it is loadable.")
-    image = Image(entry, tuple(segments))
+    image = Image(entry, tuple(segments), dict(_host_symbols(data)))
     _check_fits(image, memory, name)
     return image
+
+
+def _host_symbols(data: bytes) -> Iterator[tuple[str, int]]:
+    """Those of `HOST_SYMBOLS` that an ELF file defines. Debug information is none of a loader's
+    business: a symbol table that does not hold together has no symbols."""
+    if not any(
+        name.encode() + b"\0" in data for name in HOST_SYMBOLS
+    ):  # most programs: nothing is to be searched
+        return
+    *_, shoff, _, _, _, _, shentsize, shnum, _ = _HEADER.unpack_from(data)
+    if shentsize != _SECTION.size or shoff + shnum * shentsize > len(data):
+        return
+    sections = list(_SECTION.iter_unpack(data[shoff : shoff + shnum * shentsize]))
+    for _, kind, _, _, offset, size, link, _, _, _ in sections:
+        if kind != _SYMBOL_TABLE or link >= shnum:
+            continue
+        names_at, names_size = sections[link][4:6]
+        names = data[names_at : names_at + names_size]
+        wanted = {at: name for name in HOST_SYMBOLS for at in _ends_in(names, name)}
+        table = data[offset : offset + size]
+        for at, _, _, section, value, _ in _SYMBOL.iter_unpack(
+            table[: len(table) // _SYMBOL.size * _SYMBOL.size]
+        ):
+            if at in wanted and section != _UNDEFINED:
+                yield wanted[at], value
+
+
+def _ends_in(names: bytes, name: str) -> Iterator[int]:
+    """The offsets in a string table at which a reader finds `name`: perhaps the end of a longer
+    one, for linkers let strings share their ends."""
+    at = names.find(name.encode() + b"\0")
+    while at >= 0:
+        yield at
+        at = names.find(name.encode() + b"\0", at + 1)
 
 
 def _check_fits(image: Image, memory: Memory, name: str) -> None:

@@ -102,8 +102,9 @@ class Machine:
         self._load(first, second, append)
         reference = engine == "reference"
         self.platform = Platform(
-            board, self.bus, self.events, console, drives, hooks, trace, reference=reference
-        )
+            board, self.bus, self.events, console, drives, hooks, trace, reference=reference,
+            symbols=self.symbols,
+        )  # fmt: skip
         if trace is not None:
             trace.now = lambda: self.clock.now_ps
             if len(self.harts) > 1:
@@ -136,6 +137,8 @@ class Machine:
         tree = devicetree.build(memory.size, append, kernel_range, len(self.harts))
         tree_at = at.device_tree_address(memory.size, len(tree))
         tree_image = loader.raw(tree, tree_at, memory, "the device tree")
+        self.symbols = {**(second.symbols if second else {}), **first.symbols}
+        """Those of `emu.loader.HOST_SYMBOLS` that the programs define."""
         self._images = [image for image in (first, second, tree_image) if image is not None]
         rom = BootRom(first.entry, tree_at, second.entry if second else 0)
         self.bus.map(at.BOOT_ROM, at.BOOT_ROM_SIZE, rom)

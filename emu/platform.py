@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from emu.devices.clint import Clint
 from emu.devices.device import Device
 from emu.devices.finisher import Finisher
 from emu.devices.gpu import Fabric, Gpu, default_engine
+from emu.devices.htif import Htif
 from emu.devices.line import Line
 from emu.devices.nvme import Nvme
 from emu.devices.nvme.backing import Backing
@@ -51,7 +52,8 @@ class Hooks:
 
 class Platform:
     """All devices of a machine. `devices` lists them by name in the order of their creation; with
-    `reference` the GPUs execute kernels by the reference engine."""
+    `reference` the GPUs execute kernels by the reference engine; `symbols` are those of the program
+    that the host knows (`emu.loader.HOST_SYMBOLS`)."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Platform:
         trace: Trace | None,
         *,
         reference: bool = False,
+        symbols: Mapping[str, int] | None = None,
     ) -> None:
         self._board, self._bus, self._trace = board, bus, trace
         self._reference = reference
@@ -79,6 +82,7 @@ class Platform:
         self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
         self.rtc = Rtc(events, self.plic.sources[at.RTC_IRQ], _nanoseconds(board.rtc.epoch))
         self.finisher = Finisher(hooks.finish, hooks.restart)
+        self.htif = self._htif(console, symbols or {})
         self.bridge = self._build_pcie()
         self.backings: list[Backing] = []
         try:
@@ -92,7 +96,7 @@ class Platform:
             self.bridge.plug(function)
         self._map()
         core: list[Device] = [self.clint, self.plic, self.uart, self.rtc, self.finisher]
-        found = [*core, *self.virtio, *functions]
+        found = [*core, *self.htif, *self.virtio, *functions]
         self.devices: dict[str, Device] = {}
         for device in found:
             if device.name in self.devices:
@@ -119,6 +123,16 @@ class Platform:
             Window("pcie-mem64", high, at.PCIE_MEMORY_64_SIZE),
         ]
         return HostBridge(self._bus, windows, self.plic.sources[at.PCIE_IRQ : at.PCIE_IRQ + 4])
+
+    def _htif(self, console: Console, symbols: Mapping[str, int]) -> list[Htif]:
+        """The mailbox, if the program has one: what else is called `tohost` is no doubleword of
+        RAM."""
+        memory, events = self._bus.memory, self._system.events
+        places = [symbols.get(name) for name in ("tohost", "fromhost")]
+        tohost, fromhost = (at if at and memory.contains(at, 8) else None for at in places)
+        if tohost is None:
+            return []
+        return [Htif(self._bus, events, console, self._hooks.finish, tohost, fromhost)]
 
     def _virtio(self, drives: Sequence[VirtioDrive]) -> list[VirtioBlock]:
         """The disks of the virtio slots, from the first one on."""
@@ -188,7 +202,15 @@ class Platform:
     def reset(self) -> None:
         """Reset every device; the bridge resets its functions."""
         self.bridge.reset()
-        for device in (*self.virtio, self.clint, self.uart, self.rtc, self.finisher, self.plic):
+        for device in (
+            *self.htif,
+            *self.virtio,
+            self.clint,
+            self.uart,
+            self.rtc,
+            self.finisher,
+            self.plic,
+        ):
             device.reset()
 
     def cut_power(self) -> None:

@@ -234,12 +234,15 @@ class Hart:
     def host_page(self, vaddr: int, access: str) -> int | None:
         """The host address of the 4 KiB page of `vaddr` if the whole page is memory, RAM or a
         device's, to which the access is allowed, so that it may be kept until translations are
-        flushed; None if it is not. Raises Trap."""
+        flushed; None if it is not, or somebody watches stores to it. Raises Trap."""
         found = mmu.resolve(self, vaddr, access)
         page = vaddr & ~_OFFSET
         if page < found.start or page + _PAGE > found.end:
             return None
-        memory = self.bus.storage(page + found.offset, _PAGE)
+        paddr = page + found.offset
+        if access == "store" and self.bus.unwatched(paddr, paddr, paddr + 1) == (paddr, paddr):
+            return None
+        memory = self.bus.storage(paddr, _PAGE)
         return None if memory is None else memory[0].host_address + memory[1]
 
     def extent(self, paddr: int, n: int = 1) -> Extent | None:
@@ -331,6 +334,7 @@ class Hart:
         for paddr, n in where:
             self._bytes(paddr, n)[:] = data[:n]
             data = data[n:]
+            self.bus.stored(paddr, n)
 
     def _write_device(self, vaddr: int, paddr: int, size: int, value: int) -> None:
         self.state.reserved = 0  # the device may transfer at once: see `break_reservation`

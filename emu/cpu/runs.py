@@ -29,11 +29,17 @@ class Runs:
         """Enter the run with the bytes from `first` to `last`, which have just been accessed
         ("load", "store") and lie in one piece of memory. Raises Trap if they cannot be."""
         low, high = (mmu.resolve(self._hart, at, access) for at in (first, last))
-        memory = self._hart.bus.extent(first + low.offset)
+        bus, paddr = self._hart.bus, first + low.offset
+        memory = bus.extent(paddr)
         if memory is None:
             return
-        start = max(low.start, memory.base - low.offset)
-        end = min(high.end, memory.end - low.offset)
+        base, behind = memory.base, memory.end
+        if access == "store":
+            base, behind = bus.unwatched(paddr, base, behind)
+        start = max(low.start, base - low.offset)
+        end = min(high.end, behind - low.offset)
+        if start >= end:
+            return
         distance = (memory.host - memory.base + low.offset) & _ALL
         self._put(start, end, distance, access)
 

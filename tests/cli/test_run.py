@@ -138,3 +138,24 @@ def test_a_power_cut_has_its_exit_code_and_a_sentence(program) -> None:
     done = aios("run", "--kernel", program, "--power-cut-at", "soon")
     assert done.returncode == 2
     assert b"'soon' is not a time; write a number and ns, us, ms or s, as 3ms" in done.stderr
+
+
+def test_signature_is_written_as_spike_does(tool, tmp_path) -> None:
+    """Lines of the granularity, most significant digit first."""
+    (tmp_path / "p.S").write_text("""
+        .globl _start, tohost, begin_signature, end_signature
+    _start: la t0, tohost; li t1, 1
+    1:  sd t1, 0(t0); j 1b
+        .balign 16
+    begin_signature: .byte 1, 2, 3, 4, 5, 6, 7, 8
+    end_signature:
+        .balign 16
+    tohost: .dword 0
+    """)
+    gcc = tool("riscv64-unknown-elf-gcc")
+    flags = "-march=rv64gc -mabi=lp64d -nostdlib -Wl,-n -Wl,-Ttext=0x80000000 -mcmodel=medany"
+    subprocess.run([gcc, *flags.split(), "p.S", "-o", "p.elf"], cwd=tmp_path, check=True)
+    out = tmp_path / "signature"
+    done = aios("run", "--kernel", tmp_path / "p.elf", "--engine", "reference",
+                "--signature", out, "--signature-granularity", 4)  # fmt: skip
+    assert (done.returncode, out.read_text()) == (0, "04030201\n08070605\n")

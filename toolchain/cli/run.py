@@ -41,6 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="let the power fail at that virtual time, as 3ms (exit 123)",
     )
+    parser.add_argument(
+        "--signature",
+        metavar="FILE",
+        help="at the end, write the memory from begin_signature to end_signature to FILE, in "
+        "hexadecimal as Spike does",
+    )
+    parser.add_argument(
+        "--signature-granularity",
+        type=int,
+        choices=(4, 8, 16),
+        default=16,
+        help="bytes of a line of --signature (default 16)",
+    )
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -193,7 +206,27 @@ def run(args: argparse.Namespace) -> int:
             machine.cut_power_at(args.power_cut_at)
         machine.console.start()
         status = machine.run(args.max_instructions)
+        if args.signature is not None:
+            _write_signature(machine, args.signature, args.signature_granularity)
     return report(status)
+
+
+def _write_signature(machine: Machine, path: str, granularity: int) -> None:
+    """What a conformance test has left in memory for a comparison, a number of `granularity` bytes
+    a line."""
+    places = [machine.symbols.get(name) for name in ("begin_signature", "end_signature")]
+    start, end = (at or 0 for at in places)
+    if not machine.memory.contains(start, max(end - start, 1)):
+        raise AiosError("--signature needs a program that defines begin_signature, end_signature.")
+    data = bytes(machine.memory.view(start, end - start))
+    lines = (
+        data[at : at + granularity].ljust(granularity, b"\0")[::-1].hex()
+        for at in range(0, len(data), granularity)
+    )
+    try:
+        Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+    except OSError as error:
+        raise AiosError(f"The signature {path} cannot be written: {error.strerror}.") from error
 
 
 def report(status: ExitStatus) -> int:
