@@ -1,7 +1,7 @@
 """How fast guest programs run: `aios bench cpu`.
 
 Each program of `bench/programs/` runs natively (gcc -O2), on QEMU's system emulation, and on AIos,
-cold (with an empty cache, so everything is compiled in that run) and warm (with the cache that
+cold (nothing is kept from an earlier run: all is compiled in that one) and warm (with the cache that
 earlier runs have left), a process each, by turns, several times over: the host's moods meet all.
 Medians go into the report (`bench.cpu.report`). Every machine must print the same result.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import processes
 from bench.cpu import loops, programs, sides
 from bench.cpu.programs import Program
 from bench.cpu.report import CpuReport, Row
@@ -81,8 +82,9 @@ class _Measurement:
             done["native"] = sides.native(self._native, self._rounds)
         if sides.have_qemu():
             done["qemu"] = sides.qemu(self._image)
-        with tempfile.TemporaryDirectory(dir=self._folder) as empty:
-            done["cold"] = sides.aios(self._image, Path(empty))
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            cold = processes.new_cache(Path(name), self._warm)
+            done["cold"] = sides.aios(self._image, cold)
         done["warm"] = sides.aios(self._image, self._warm)
         return done
 

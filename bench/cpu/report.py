@@ -111,7 +111,9 @@ class CpuReport:
 
     def footer(self) -> str:
         """The loops and the summary, for people."""
-        lines = ["Seconds between a program's markers; cold: the whole process, empty cache."]
+        lines = [
+            "Seconds between a program's markers; cold: the whole process, the first run ever."
+        ]
         lines += ["vs QEMU: above 1, AIos is faster. vs native: how many times slower AIos is."]
         lines += [f"{name} is not installed, so it was left out." for name in self.missing]
         lines += ["", self.loops.table()] if self.loops.rows else []

@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import processes
 from emu.errors import AiosError
 
 QEMU = "qemu-system-riscv64"
-_ROOT = Path(__file__).resolve().parents[2]
 _MAIN = "import sys; from toolchain.cli import main; sys.exit(main())"
 _LIMIT_SECONDS = 600
 
@@ -46,9 +46,9 @@ def qemu(image: Path) -> Timing:
 
 
 def aios(image: Path, cache: Path) -> Timing:
-    """Run it with `aios run`, on the default board. An empty `cache` makes it a cold run."""
+    """Run it with `aios run`, on the default board and with that cache (`bench.processes`)."""
     command = [sys.executable, "-c", _MAIN, "run", "--kernel", str(image)]
-    return _run(command, dict(os.environ) | {"AIOS_CACHE": str(cache)})
+    return _run(command, processes.environment(cache))
 
 
 def have_qemu() -> bool:
@@ -66,7 +66,7 @@ def _run(command: list[str], environment: dict[str, str]) -> Timing:
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
-        cwd=_ROOT,
+        cwd=processes.ROOT,
     ) as process:
         assert process.stdout is not None
         marks.extend((time.perf_counter(), line.split()) for line in process.stdout)

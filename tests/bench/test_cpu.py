@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import processes
 from bench.cpu import Options, measure, one, programs, sides
 from bench.cpu.report import CpuReport, Row
-from emu.cache import cache_directory
 from emu.errors import AiosError
 from toolchain.cli import main
 
@@ -70,8 +70,8 @@ def test_an_unknown_program_is_refused_by_name() -> None:
 @pytest.fixture
 def warm_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cold runs that find the tests' own cache: compiling an engine takes seconds."""
-    aios = sides.aios
-    monkeypatch.setattr(sides, "aios", lambda image, _: aios(image, cache_directory()))
+    monkeypatch.setattr(processes, "environment", lambda cache: dict(os.environ))
+    monkeypatch.setattr(processes, "new_cache", lambda folder, used: folder)
 
 
 def test_the_figures_are_written_as_json(warm_only: None, tmp_path: Path) -> None:
@@ -91,6 +91,7 @@ def test_machines_that_disagree_make_the_benchmark_fail(monkeypatch: pytest.Monk
     right, wrong = (sides.Timing(f"{result:016x}", 1.0, 1.0) for result in (1, 2))
     monkeypatch.setattr(sides, "native", lambda program, rounds: right)
     monkeypatch.setattr(sides, "aios", lambda image, cache: wrong)
+    monkeypatch.setattr(processes, "new_cache", lambda folder, used: folder)
     monkeypatch.setattr(sides, "have_qemu", lambda: False)
     monkeypatch.setattr(programs, "build_native", lambda program, folder: Path(os.devnull))
     lines: list[str] = []
@@ -112,3 +113,15 @@ def test_ratios_are_above_one_where_this_machine_is_faster_than_qemu() -> None:
     assert summary["worst_vs_qemu"] == 0.5
     assert summary["geomean_vs_native"] == pytest.approx(2.0)
     assert summary["cold_vs_qemu"] == 2.0  # of programs that take QEMU two seconds
+
+
+def test_a_new_cache_has_the_bytecode_of_what_was_installed_and_nothing_of_ours(
+    tmp_path: Path,
+) -> None:
+    used = tmp_path / "used"
+    installed, ours = Path("lib/python/json.pyc"), Path(*processes.ROOT.parts[1:], "emu/bus.pyc")
+    for path in (used / "python" / installed, used / "python" / ours, used / "engine.o"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    new = processes.new_cache(tmp_path / "new", used)
+    assert [path.relative_to(new) for path in new.rglob("*.*")] == ["python" / installed]

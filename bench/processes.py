@@ -1,0 +1,33 @@
+"""What processes of AIos find on the disk when they are measured: everything, or nothing of ours.
+
+A `cache` here is a folder with all that AIos and Python keep from one run to the next: compiled
+guest code, the engine, the kernel's image (`AIOS_CACHE`), and Python's own bytecode, which Python
+would otherwise keep beside its sources, or not at all if the environment says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_PACKAGES = ("emu", "toolchain", "bench")
+_PYTHON = "python"
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a process that uses `cache`, which need not exist."""
+    found = dict(os.environ)
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found | {"AIOS_CACHE": str(cache), "PYTHONPYCACHEPREFIX": str(cache / _PYTHON)}
+
+
+def new_cache(folder: Path, used: Path) -> Path:
+    """A cache in `folder` as it is before the first run of a fresh checkout: of what `used` has, only
+    the bytecode of Python's library and of installed packages, which installing makes."""
+    shutil.copytree(used / _PYTHON, folder / _PYTHON)
+    ours = folder / _PYTHON / ROOT.relative_to(ROOT.anchor)
+    for package in _PACKAGES:
+        shutil.rmtree(ours / package, ignore_errors=True)
+    return folder
