@@ -67,13 +67,15 @@ def build(
     bootargs: str,
     kernel_range: tuple[int, int] | None = None,
     harts: int = 1,
+    initrd_range: tuple[int, int] | None = None,
 ) -> bytes:
-    """The flattened tree. `kernel_range` is where a kernel for the firmware to start lies."""
+    """The flattened tree. The ranges, first address and the one behind the last, are where a kernel
+    for the firmware to start lies, and where its first file system does."""
     handles = _Handles(harts)
     root = Node("")
     root["#address-cells"] = root["#size-cells"] = 2
     root["compatible"], root["model"] = "riscv-virtio", "aios,virt"
-    _chosen(root, bootargs, kernel_range)
+    _chosen(root, bootargs, kernel_range, initrd_range)
     _power(root, handles)
     memory = root.add(f"memory@{at.RAM:x}")
     memory["device_type"], memory["reg"] = "memory", cells64(at.RAM, ram_size)
@@ -88,7 +90,12 @@ def build(
     return flatten(root)
 
 
-def _chosen(root: Node, bootargs: str, kernel_range: tuple[int, int] | None) -> None:
+def _chosen(
+    root: Node,
+    bootargs: str,
+    kernel_range: tuple[int, int] | None,
+    initrd_range: tuple[int, int] | None,
+) -> None:
     chosen = root.add("chosen")
     chosen["stdout-path"] = f"/soc/serial@{at.UART:x}"
     if bootargs:
@@ -96,6 +103,9 @@ def _chosen(root: Node, bootargs: str, kernel_range: tuple[int, int] | None) -> 
     if kernel_range is not None:
         chosen["riscv,kernel-start"] = cells64(kernel_range[0])
         chosen["riscv,kernel-end"] = cells64(kernel_range[1])
+    if initrd_range is not None:
+        chosen["linux,initrd-start"] = cells64(initrd_range[0])
+        chosen["linux,initrd-end"] = cells64(initrd_range[1])
 
 
 def _power(root: Node, handles: _Handles) -> None:

@@ -1,7 +1,8 @@
 """What is in memory when the hart starts: ELF images, raw images, and the boot ROM.
 
-An ELF file's segments go to their physical addresses, as QEMU's loader has it. Everything is
-checked before anything is written, so a bad file is a sentence and not half a kernel.
+An ELF file's segments go to their physical addresses, as QEMU's loader has it; a position-
+independent one that was linked elsewhere goes where a raw image would. Everything is checked before
+anything is written, so a bad file is a sentence and not half a kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _CLASS_64, _LITTLE = 2, 1
-_EXECUTABLE, _RISCV, _LOAD = 2, 243, 1
+_EXECUTABLE, _POSITION_INDEPENDENT, _RISCV, _LOAD = 2, 3, 243, 1
 _SYMBOL_TABLE, _UNDEFINED = 2, 0
 
 HOST_SYMBOLS = ("tohost", "fromhost", "begin_signature", "end_signature")
@@ -27,6 +28,7 @@ HOST_SYMBOLS = ("tohost", "fromhost", "begin_signature", "end_signature")
 (`emu.devices.htif`), and the results that a conformance test leaves in memory."""
 
 _KERNEL_OFFSET = 2 << 20  # from the start of RAM: where firmware expects a raw kernel
+_INITRD_OFFSET = 128 << 20  # from the first instruction of the kernel, where RAM is large enough
 
 _NEXT_MODE_S = 1
 _DYNAMIC_INFO_MAGIC, _DYNAMIC_INFO_VERSION = 0x4942534F, 2
@@ -56,6 +58,12 @@ class Image:
         ends = [segment.paddr + segment.size for segment in self.segments]
         return min(segment.paddr for segment in self.segments), max(ends)
 
+    def moved(self, distance: int) -> Image:
+        """The same program that many bytes further up."""
+        segments = (Segment(s.paddr + distance, s.data, s.size) for s in self.segments)
+        symbols = {name: address + distance for name, address in self.symbols.items()}
+        return Image(self.entry + distance, tuple(segments), symbols)
+
     def place(self, memory: Memory) -> None:
         """Copy the image to memory."""
         for segment in self.segments:
@@ -71,8 +79,9 @@ def raw(data: bytes, paddr: int, memory: Memory, name: str) -> Image:
     return image
 
 
-def elf(data: bytes, memory: Memory, name: str) -> Image:
-    """An ELF executable for RV64; AiosError names `name` and says what is wrong with it."""
+def elf(data: bytes, memory: Memory, name: str, default: int | None = None) -> Image:
+    """An ELF executable for RV64; AiosError names `name` and says what is wrong with it. A
+    position-independent one with no place in RAM is moved to `default`, or its start if None."""
     if not data.startswith(ELF_MAGIC):
         raise AiosError(f"{name} is not an ELF file; a raw image can be given as --bios.")
     if len(data) < _HEADER.size:
@@ -82,7 +91,7 @@ def elf(data: bytes, memory: Memory, name: str) -> Image:
         raise AiosError(f"{name} is for another machine (ELF machine {machine}), not for RISC-V.")
     if ident[4] != _CLASS_64 or ident[5] != _LITTLE:
         raise AiosError(f"{name} is not a 64-bit little-endian ELF file: this is an RV64 machine.")
-    if kind != _EXECUTABLE:
+    if kind not in (_EXECUTABLE, _POSITION_INDEPENDENT):
         raise AiosError(f"{name} is no executable (ELF type {kind}); link it to a fixed address.")
     if phentsize != _SEGMENT.size or phoff + phnum * phentsize > len(data):
         raise AiosError(f"{name} is truncated: its program headers lie outside the file.")
@@ -101,6 +110,9 @@ def elf(data: bytes, memory: Memory, name: str) -> Image:
     if not segments:
         raise AiosError(f"{name} has nothing to load: no segment of it is loadable.")
     image = Image(entry, tuple(segments), dict(_host_symbols(data)))
+    if kind == _POSITION_INDEPENDENT and image.range[0] < memory.base:
+        # It relocates itself, from the difference between where it runs and where it was linked.
+        image = image.moved((memory.base if default is None else default) - image.range[0])
     _check_fits(image, memory, name)
     return image
 
@@ -166,8 +178,20 @@ def stages(
 def _any(data: bytes, paddr: int, memory: Memory, name: str) -> Image:
     """An ELF file, or a raw image for `paddr`."""
     if data.startswith(ELF_MAGIC):
-        return elf(data, memory, name)
+        return elf(data, memory, name, paddr)
     return raw(data, paddr, memory, name)
+
+
+def initrd(data: bytes, kernel: Image, memory: Memory, name: str) -> Image:
+    """A file system for the kernel, so far behind it that neither it nor firmware is in the way."""
+    paddr = kernel.entry + min(memory.size // 2, _INITRD_OFFSET)
+    image = raw(data, paddr, memory, name)
+    if paddr < kernel.range[1]:
+        raise AiosError(
+            f"{name} would lie at {paddr:#x}, but the kernel takes all up to "
+            f"{kernel.range[1] - 1:#x}; give the board more RAM."
+        )
+    return image
 
 
 class BootRom:

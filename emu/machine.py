@@ -68,7 +68,8 @@ BREAKPOINT = ExitStatus(0, "The hart is at a breakpoint.")
 
 class Machine:
     """A computer that is switched on. `kernel` is an ELF file's contents; with `bios` it may also
-    be a raw image that the firmware starts. Names in errors come from `kernel_name`, `bios_name`.
+    be a raw image that the firmware starts. `initrd` is a file system for the kernel, of which the
+    device tree tells. Names in errors come from `kernel_name`, `bios_name`, `initrd_name`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Machine:
         *,
         kernel: bytes | None = None,
         bios: bytes | None = None,
+        initrd: bytes | None = None,
         drives: Sequence[Drive | VirtioDrive] = (),
         append: str = "",
         console: Console,
@@ -84,6 +86,7 @@ class Machine:
         trace: Trace | None = None,
         kernel_name: str = "the kernel",
         bios_name: str = "the firmware",
+        initrd_name: str = "the initrd",
     ) -> None:
         self.board, self.console, self.trace = board, console, trace
         self.memory = Memory(at.RAM, board.memory.size)
@@ -99,7 +102,10 @@ class Machine:
         self.events.on_earlier = self._call_attention
         hooks = Hooks(self._set_interrupt, self._finish, self._restart)
         first, second = loader.stages(self.memory, kernel, kernel_name, bios, bios_name)
-        self._load(first, second, append)
+        files = None
+        if initrd is not None:
+            files = loader.initrd(initrd, second or first, self.memory, initrd_name)
+        self._load(first, second, files, append)
         reference = engine == "reference"
         self.platform = Platform(
             board, self.bus, self.events, console, drives, hooks, trace, reference=reference,
@@ -129,17 +135,18 @@ class Machine:
         """Every device by its name."""
         return self.platform.devices
 
-    def _load(self, first: Image, second: Image | None, append: str) -> None:
+    def _load(self, first: Image, second: Image | None, initrd: Image | None, append: str) -> None:
         """Decide what lies in memory at power-on: what runs first, what firmware is to start next,
-        the device tree, and the boot ROM that leads there."""
+        its file system, the device tree, and the boot ROM that leads there."""
         memory = self.memory
         kernel_range = second.range if second else None
-        tree = devicetree.build(memory.size, append, kernel_range, len(self.harts))
+        initrd_range = initrd.range if initrd else None
+        tree = devicetree.build(memory.size, append, kernel_range, len(self.harts), initrd_range)
         tree_at = at.device_tree_address(memory.size, len(tree))
         tree_image = loader.raw(tree, tree_at, memory, "the device tree")
         self.symbols = {**(second.symbols if second else {}), **first.symbols}
         """Those of `emu.loader.HOST_SYMBOLS` that the programs define."""
-        self._images = [image for image in (first, second, tree_image) if image is not None]
+                self._images = [image for image in (first, second, initrd, tree_image) if image]
         rom = BootRom(first.entry, tree_at, second.entry if second else 0)
         self.bus.map(at.BOOT_ROM, at.BOOT_ROM_SIZE, rom)
 

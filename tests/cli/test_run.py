@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from emu.errors import AiosError
 from emu.platform import Drive, VirtioDrive
 from toolchain import cli
-from toolchain.cli.run import parse_drive
+from toolchain.cli.run import add_machine_arguments, make_machine, parse_drive
 
 ROOT = Path(__file__).parents[2]
 RAM = 0x8000_0000
@@ -159,3 +160,38 @@ def test_signature_is_written_as_spike_does(tool, tmp_path) -> None:
     done = aios("run", "--kernel", tmp_path / "p.elf", "--engine", "reference",
                 "--signature", out, "--signature-granularity", 4)  # fmt: skip
     assert (done.returncode, out.read_text()) == (0, "04030201\n08070605\n")
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_machine_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512MiB", 512 << 20), ("2G", 2 << 30), ("64m", 64 << 20), ("128", 128 << 20)],
+)
+def test_memory_is_written_as_boards_or_as_qemu_have_it(text, size) -> None:
+    assert options("--memory", text).memory == options("-m", text).memory == size
+
+
+def test_memory_that_is_no_size_is_a_sentence(capsys) -> None:
+    with pytest.raises(SystemExit):
+        options("-m", "much")
+    assert "'much' is no size; write a number and KiB, MiB or GiB" in capsys.readouterr().err
+
+
+def test_bios_none_is_no_firmware() -> None:
+    assert options("--bios", "none").bios is None
+    assert options("--bios", "fw.bin").bios == "fw.bin"
+
+
+def test_initrd_and_memory_reach_the_machine(tmp_path) -> None:
+    kernel, files = tmp_path / "raw", tmp_path / "initrd"
+    kernel.write_bytes(bytes(64))
+    files.write_bytes(b"files")
+    arguments = ("--bios", str(kernel), "--initrd", str(files), "-m", "32M", "--board", "edge")
+    with make_machine(options(*arguments, "--engine", "reference")) as machine:
+        assert machine.memory.size == 32 << 20
+        assert bytes(machine.memory.view(RAM + (16 << 20), 5)) == b"files"

@@ -45,6 +45,13 @@ def test_dtc_accepts_the_tree(tool) -> None:
     assert "_xaitensor" in source
 
 
+def test_an_initrd_is_in_the_tree_as_linux_looks_for_it(tool) -> None:
+    blob = devicetree.build(GIB, "", initrd_range=(0x8820_0000, 0x8820_1234))
+    chosen = node(decompile(tool("dtc"), blob)[0], "chosen")
+    assert "linux,initrd-start = <0x00 0x88200000>;" in chosen
+    assert "linux,initrd-end = <0x00 0x88201234>;" in chosen
+
+
 def test_the_tree_survives_a_round_trip_through_dtc(tool) -> None:
     blob = devicetree.build(GIB, "x")
     again = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -59,8 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say what machine it is and what runs on it."""
     parser.add_argument("--kernel", metavar="FILE", help="an RV64 ELF file; default: AIos itself")
-    parser.add_argument("--bios", metavar="FILE", help="firmware, ELF or raw, that starts first")
+    parser.add_argument(
+        "--bios",
+        type=lambda path: None if path == "none" else path,
+        metavar="FILE|none",
+        help="firmware, ELF or raw, that starts first",
+    )
+    parser.add_argument("--initrd", metavar="FILE", help="the kernel's first file system")
     parser.add_argument("--board", metavar="NAME|FILE", help="a board's name or .toml file")
+    parser.add_argument(
+        *("--memory", "-m"),
+        type=_size,
+        metavar="SIZE",
+        help="so much RAM, not the board's, as 2GiB",
+    )
     parser.add_argument(
         *("--harts", "--smp"), type=_harts, metavar="N", help="so many harts, not the board's"
     )
@@ -94,6 +107,18 @@ def _harts(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= HARTS:
         raise argparse.ArgumentTypeError(f"'{text}' harts are not possible; 1 to {HARTS} are")
     return int(text)
+
+
+def _size(text: str) -> int:
+    """Bytes, as board files write them or as QEMU has it: `512MiB`, `2G`, a bare number of MiB."""
+    from emu.tables import parse_size
+
+    short = re.fullmatch(r"(\d+)([KMGT]?)", text.upper())
+    try:
+        return parse_size(f"{short[1]}{short[2] or 'M'}iB" if short else text)
+    except ValueError:
+        reason = f"'{text}' is no size; write a number and KiB, MiB or GiB, as 512MiB"
+        raise argparse.ArgumentTypeError(reason) from None
 
 
 def _time(text: str) -> int:
@@ -177,6 +202,8 @@ def make_machine(args: argparse.Namespace, *, console: Console | None = None) ->
     loaded = board.load(args.board or board.DEFAULT)
     if args.harts is not None:
         loaded = replace(loaded, cpu=replace(loaded.cpu, harts=args.harts))
+    if args.memory is not None:
+        loaded = replace(loaded, memory=replace(loaded.memory, size=args.memory))
     drives = [parse_drive(text) for text in args.drive]
     kernel_path = args.kernel
     if kernel_path is None and args.bios is None:
@@ -185,10 +212,12 @@ def make_machine(args: argparse.Namespace, *, console: Console | None = None) ->
         kernel_path = str(default_image())
     kernel = None if kernel_path is None else _read(kernel_path, "kernel")
     bios = None if args.bios is None else _read(args.bios, "firmware")
+    initrd = None if args.initrd is None else _read(args.initrd, "initrd")
     return Machine(
         loaded,
         kernel=kernel,
         bios=bios,
+        initrd=initrd,
         drives=drives,
         append=args.append,
         console=console or open_console(),
@@ -196,6 +225,7 @@ def make_machine(args: argparse.Namespace, *, console: Console | None = None) ->
         trace=_open_trace(args.trace),
         kernel_name=f"The kernel {kernel_path}",
         bios_name=f"The firmware {args.bios}",
+        initrd_name=f"The initrd {args.initrd}",
     )
 
 
