@@ -1,7 +1,7 @@
 """The hart: its state, its view of memory, its traps and interrupts. Both engines execute on it.
 
-`state` is the block that emitted code shares, `csr` the control registers, `tr` a view of the
-tensor registers in the block. The machine drives a hart through an engine's `run` and looks at it
+`state` is the block that emitted code shares, control registers included, `tr` a view of the
+tensor registers in it. The machine drives a hart through an engine's `run` and looks at it
 when that returns:
 
 * `attention` asks an engine to return at once; anybody may set it (a device, a CSR write that lets
@@ -14,18 +14,17 @@ when that returns:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from emu.bus import Bus, BusFault, Extent
-from emu.cpu import mmu, traps
-from emu.cpu.csr import BEHAVIOURS, Counters, Csrs
+from emu.cpu import csr, mmu, regime, traps
 from emu.cpu.pmp import Pmp
 from emu.cpu.runs import Runs
-from emu.cpu.state import NEVER, Exit, State
+from emu.cpu.state import NEVER, NO_CONTEXT, Exit, State
 from emu.cpu.traps import M_MODE, Interrupt, Trap
+from emu.isa.csrs import PS_PER_TICK
 from emu.memory import Memory
 
 if TYPE_CHECKING:
@@ -35,11 +34,13 @@ if TYPE_CHECKING:
 _PAGE = 1 << mmu.PAGE_BITS
 _OFFSET = _PAGE - 1
 _ALL = (1 << 64) - 1
-_INSTRET, _STALL_PS = State.indices["instret"], State.indices["stall_ps"]  # asked for all the time
+_INSTRET, _STALL_PS, _FETCH_CONTEXT, _DATA_CONTEXT = (  # asked for all the time
+    State.indices[name] for name in ("instret", "stall_ps", "fetch_context", "data_context")
+)
 _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
 """Translations remembered: a guest that makes up page tables without end must not fill the host."""
 
-_SAVED = ("csr", "pmp", "counters", "lines", "waiting", "attention", "tcause", "toperand")
+_SAVED = ("waiting", "attention")
 
 Pages = dict[int, int]
 """Virtual page number to the distance from virtual address to offset in RAM; for pages that are no
@@ -54,16 +55,17 @@ class Hart:
 
     hartid: int
     state: State
-    csr: Csrs
 
     def __init__(self, bus: Bus, memory: Memory, hartid: int = 0) -> None:
         self.bus, self.memory, self.hartid = bus, memory, hartid
         self.state = State()
-        self.read_time: Callable[[], int] = lambda: self.instret
-        """The `time` CSR: the machine connects it to its clock."""
-        self.on_trap: Callable[[int, int, int, int], None] | None = None
-        """Told of every trap taken: cause (bit 63 for interrupts), tval, pc, handler."""
+        self.state.hartid, self.state.trap_ps = hartid, self.trap_ps
+        self.set_time_base(0, PS_PER_TICK)
+        self._on_trap: Callable[[int, int, int, int], None] | None = None
         self.breakpoints: set[int] = set()
+        self.due = False
+        """Whether an engine must take an interrupt before the next instruction."""
+        self._pages: dict[tuple[str, int], Pages] = {}
         self.runs = Runs(self)
         self.tensor_unit: TensorUnit | None = None
         """What executes tensor instructions natively, once an engine has made it."""
@@ -72,30 +74,24 @@ class Hart:
 
     def reset(self, pc: int = 0) -> None:
         """Return to the state after power-on, about to execute at `pc`."""
-        first_buffer = self.state.indices["ram_base"]
-        for i in range(first_buffer):
+        for i in range(self.state.saved):
             self.state.words[i] = 0
         self.state.ram_base, self.state.ram_size = self.memory.base, self.memory.size
         self.state.ram_host = self.memory.host_address
         self.state.pc, self.state.priv = pc, M_MODE
         self.state.exit_code = Exit.BUDGET
         self.state.stall_end = NEVER
-        self.csr = Csrs()
-        self.pmp = Pmp()
-        self.counters = Counters()
-        self.lines = 0
+        self.pmp = Pmp(self.state)
         self.waiting = False
         self.attention = False
-        self.tcause = 0
-        self.toperand = 0
         self.flush_translations()
         self.fence_i()
 
     def snapshot(self) -> dict[str, Any]:
         """Registers and all else that the guest could tell; `restore` takes it back."""
         return {
-            "words": self.state.words[: self.state.indices["ram_base"]].tolist(),
-            **{name: copy.deepcopy(getattr(self, name)) for name in _SAVED},
+            "words": self.state.words[: self.state.saved].tolist(),
+            **{name: getattr(self, name) for name in _SAVED},
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -103,11 +99,33 @@ class Hart:
         for i, word in enumerate(saved["words"]):
             self.state.words[i] = word
         for name in _SAVED:
-            setattr(self, name, copy.deepcopy(saved[name]))
+            setattr(self, name, saved[name])
+        self.pmp.recompute()
         self.flush_translations()
         self.fence_i()
 
     # --- what others look at --------------------------------------------------------------------
+
+    @property
+    def csr(self) -> State:
+        """The registers as they are kept."""
+        return self.state
+
+    @property
+    def on_trap(self) -> Callable[[int, int, int, int], None] | None:
+        """Told of every trap taken: cause (bit 63 for interrupts), tval, pc, handler."""
+        return self._on_trap
+
+    @on_trap.setter
+    def on_trap(self, told: Callable[[int, int, int, int], None] | None) -> None:
+        self._on_trap, self.state.watched = told, int(told is not None)
+
+    def set_time_base(self, base_ps: int, ps_per_insn: int) -> None:
+        """The machine's time is `base_ps` + instret * `ps_per_insn` + stall_ps from now on: what
+        the CSR `time` is computed from. `base_ps` may be negative."""
+        self.state.time_ticks = base_ps // PS_PER_TICK & _ALL
+        self.state.time_ps = base_ps % PS_PER_TICK
+        self.state.ps_per_insn = ps_per_insn
 
     @property
     def instret(self) -> int:
@@ -134,45 +152,73 @@ class Hart:
 
     def csr_read(self, number: int) -> int:
         """A CSR's value without permission checks, for debuggers and tests; KeyError if absent."""
-        return BEHAVIOURS[number].read(self)
+        return csr.by_number(number).read(self)
 
     def csr_write(self, number: int, value: int) -> None:
         """Write a CSR without permission checks; KeyError if absent."""
-        BEHAVIOURS[number].write(self, value & _ALL)
+        csr.by_number(number).write(self, value & _ALL)
+
+    @property
+    def tcause(self) -> int:
+        """Why the last tensor exception was raised."""
+        return self.state.tcause
+
+    @tcause.setter
+    def tcause(self, value: int) -> None:
+        self.state.tcause = value
+
+    @property
+    def toperand(self) -> int:
+        """Which operand it was about."""
+        return self.state.toperand
+
+    @toperand.setter
+    def toperand(self, value: int) -> None:
+        self.state.toperand = value
 
     # --- traps and interrupts -------------------------------------------------------------------
 
     def trap(self, cause: int, tval: int = 0) -> None:
         """Take an exception: the instruction at pc has had no effect."""
-        traps.take(self, cause, tval & _ALL)
-        self.stall_ps += self.trap_ps
+        self._take(cause, tval & _ALL, interrupt=False)
+
+    def _take(self, cause: int, tval: int, interrupt: bool) -> None:
+        traps.take(self, cause, tval, interrupt)
+        if self.state.stall_ps >= self.state.stall_end:
+            self.attention = True
 
     @property
     def mip(self) -> int:
         """Interrupts pending: the devices' lines and what software wrote."""
-        return self.lines | self.csr.soft_mip
+        return self.state.lines | self.state.soft_mip
 
     def set_interrupt(self, number: Interrupt, level: bool) -> None:
         """Drive one of the devices' lines."""
-        self.lines = self.lines & ~(1 << number) | bool(level) << number
+        state = self.state
+        state.lines = state.lines & ~(1 << number) | bool(level) << number
         self.interrupts_changed()
+        if self.due:
+            self.attention = True
 
     def interrupt_pending(self) -> bool:
         """Whether an interrupt would be taken now."""
         return traps.deliverable(self) is not None
 
     def interrupts_changed(self) -> None:
-        """Make the engine return if an interrupt is to be taken, or WFI to end."""
-        if self.mip & self.csr.mie and (self.waiting or self.interrupt_pending()):
-            self.attention = True
+        """Find out whether an interrupt is to be taken, or WFI to end."""
+        self.due = False
+        if self.mip & self.state.mie:
+            self.due = self.interrupt_pending()
+            if self.waiting:
+                self.attention = True
 
     def take_interrupt(self) -> bool:
         """Enter the handler of the interrupt that is due, if there is one."""
+        self.due = False
         interrupt = traps.deliverable(self)
         if interrupt is None:
             return False
-        traps.take(self, interrupt, 0, interrupt=True)
-        self.stall_ps += self.trap_ps
+        self._take(interrupt, 0, interrupt=True)
         return True
 
     def resume(self) -> bool:
@@ -182,7 +228,7 @@ class Hart:
         WFI ends when an enabled interrupt is pending, even one that is masked (section 3.3.3).
         """
         self.attention = False
-        if self.waiting and not self.mip & self.csr.mie:
+        if self.waiting and not self.mip & self.state.mie:
             return False
         self.waiting = False
         self.take_interrupt()
@@ -196,27 +242,48 @@ class Hart:
     # --- translation ----------------------------------------------------------------------------
 
     def regime_changed(self) -> None:
-        """Privilege, satp or a bit of mstatus that translation looks at may have changed."""
-        fetch, data = mmu.regimes(self)
-        self.state.set_regime(fetch, data)
-        pages = self._regimes
+        """Privilege or a bit of mstatus that translation looks at may have changed."""
+        regime.SELECT.python(self.state.words)
+        self.follow_regime()
+
+    def space_changed(self) -> None:
+        """satp was written."""
+        regime.FIND.python(self.state.words)
+
+    def flush_translations(self) -> None:
+        """Forget every translation: SFENCE.VMA, or a PMP register written."""
+        regime.FIND.python(self.state.words)
+        regime.FORGET.python(self.state.words)
+        self.regime_changed()
+
+    def follow_regime(self) -> None:
+        """Have the pages of the contexts in force at hand, which emitted code may have changed."""
+        state = self.state
+        if state.fetch_context == NO_CONTEXT or state.data_context == NO_CONTEXT:
+            state.start_contexts_anew()
+            self._pages.clear()
+            regime.FIND.python(state.words)
+            regime.SELECT.python(state.words)
+        pages = self._pages
         if len(pages) > _KEPT_REGIMES:
             pages.clear()
+        self._followed = fetch, data = state.fetch_context, state.data_context
         self.fetch_pages: Pages = pages.setdefault(("fetch", fetch), {})
         self.load_pages: Pages = pages.setdefault(("load", data), {})
         self.store_pages: Pages = pages.setdefault(("store", data), {})
         self._load_devices: Pages = pages.setdefault(("load device", data), {})
         self._store_devices: Pages = pages.setdefault(("store device", data), {})
 
-    def flush_translations(self) -> None:
-        """Forget every translation: SFENCE.VMA, or a PMP register written."""
-        self._regimes: dict[tuple[str, tuple[int, ...]], Pages] = {}
-        self.state.flush_tlb()
-        self.regime_changed()
+    def follow(self) -> None:
+        """Take note of what emitted code has done, before Python goes on."""
+        words = self.state.words
+        if self._followed != (words[_FETCH_CONTEXT], words[_DATA_CONTEXT]):
+            self.follow_regime()
 
     def fence_i(self) -> None:
         """Forget decoded code: it may have changed."""
         self.state.flush_code()
+        self.regime_changed()
 
     def translate(self, vaddr: int, access: str) -> int:
         """The physical address for `access` ("fetch", "load", "store"); raises Trap.

@@ -36,22 +36,10 @@ class Mapping(NamedTuple):
 
 def effective_privilege(hart: Hart, access: str) -> int:
     """The privilege that counts for an access: MPRV lends loads and stores that of MPP."""
-    status = hart.csr.mstatus
+    status = hart.state.mstatus
     if access != "fetch" and status & MPRV:
         return status >> MPP_SHIFT & 3
     return hart.state.priv
-
-
-def regimes(hart: Hart) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Values that differ whenever fetches, or loads and stores, may translate differently."""
-    status = hart.csr.mstatus
-    data = effective_privilege(hart, "load")
-    fetch = hart.state.priv
-    satp = hart.csr.satp
-    return (
-        (fetch, 0 if fetch == M_MODE else satp),
-        (data, 0 if data == M_MODE else satp, status & (SUM | MXR)),
-    )
 
 
 def resolve(hart: Hart, vaddr: int, access: str) -> Mapping:
@@ -60,7 +48,7 @@ def resolve(hart: Hart, vaddr: int, access: str) -> Mapping:
     Raises Trap, a page fault or an access fault, when the access is not allowed.
     """
     privilege = effective_privilege(hart, access)
-    levels = LEVELS.get(hart.csr.satp >> 60)
+    levels = LEVELS.get(hart.state.satp >> 60)
     if privilege == M_MODE or levels is None:
         paddr, start, end = vaddr, 0, 1 << 64
     else:
@@ -81,7 +69,7 @@ def _walk(hart: Hart, vaddr: int, access: str, privilege: int, levels: int) -> t
     top = PAGE_BITS + 9 * levels - 1
     if vaddr >> top not in (0, (1 << 64 - top) - 1):  # the bits from the highest one up are alike
         raise fault
-    table = (hart.csr.satp & _PPN_MASK) << PAGE_BITS
+    table = (hart.state.satp & _PPN_MASK) << PAGE_BITS
     for level in reversed(range(levels)):
         shift = PAGE_BITS + 9 * level
         address = table + 8 * (vaddr >> shift & 511)
@@ -105,7 +93,7 @@ def _walk(hart: Hart, vaddr: int, access: str, privilege: int, levels: int) -> t
 
 def _permitted(hart: Hart, entry: int, access: str, privilege: int) -> bool:
     """Whether a leaf entry's rights allow the access."""
-    status = hart.csr.mstatus
+    status = hart.state.mstatus
     if privilege == U_MODE and not entry & _U:
         return False
     if privilege == S_MODE and entry & _U and (access == "fetch" or not status & SUM):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emu.cpu.traps import M_MODE
+from emu.cpu.state import State
+from emu.isa.causes import M_MODE
 from emu.isa.csrs import PMP_ENTRIES
 
 _READ, _WRITE, _EXECUTE, _LOCK = 1, 2, 4, 0x80
@@ -28,38 +29,50 @@ class Rule(NamedTuple):
 
 
 class Pmp:
-    """The PMP unit of one hart."""
+    """The PMP unit of one hart, whose registers are in the state block."""
 
-    def __init__(self) -> None:
-        self.config = [0] * PMP_ENTRIES
-        self.address = [0] * PMP_ENTRIES
+    def __init__(self, state: State) -> None:
+        self._state = state
         self.rules: tuple[Rule, ...] = ()
+        self.recompute()
 
-    def read_config(self, first: int) -> int:
-        """pmpcfg0 or pmpcfg2: eight entries from `first`, a byte each."""
-        return int.from_bytes(bytes(self.config[first : first + 8]), "little")
+    @property
+    def _config(self) -> bytearray:
+        """The configuration of every entry."""
+        return bytearray(self._state.pmpcfg)
 
-    def write_config(self, first: int, value: int) -> None:
+    def write(self, name: str, value: int) -> None:
+        """Write the register of that name: pmpcfg0, pmpcfg2 or pmpaddr0 to pmpaddr15."""
+        number = int(name.lstrip("pmcfgadr"))
+        if name.startswith("pmpcfg"):
+            self._write_config(number // 2, value)
+        else:
+            self._write_address(number, value)
+        self.recompute()
+
+    def _write_config(self, word: int, value: int) -> None:
         """Set eight entries; a locked one, or the reserved write-only right, is left as it is."""
-        for i, new in enumerate(value.to_bytes(8, "little"), first):
-            if not self.config[i] & _LOCK and new & (_READ | _WRITE) != _WRITE:
-                self.config[i] = new & 0x9F
-        self._recompute()
+        config = self._config
+        for i, new in enumerate(value.to_bytes(8, "little"), 8 * word):
+            if not config[i] & _LOCK and new & (_READ | _WRITE) != _WRITE:
+                config[i] = new & 0x9F
+        self._state.pmpcfg[word] = int.from_bytes(config[8 * word : 8 * word + 8], "little")
 
-    def write_address(self, i: int, value: int) -> None:
+    def _write_address(self, i: int, value: int) -> None:
         """Set pmpaddr`i`, unless it is locked or is the base of a locked range."""
-        following = self.config[i + 1] if i + 1 < PMP_ENTRIES else 0
+        config = self._config
+        following = config[i + 1] if i + 1 < PMP_ENTRIES else 0
         locked_base = following & _LOCK and following >> 3 & 3 == _TOR
-        if not self.config[i] & _LOCK and not locked_base:
-            self.address[i] = value & _ADDRESS_MASK
-        self._recompute()
+        if not config[i] & _LOCK and not locked_base:
+            self._state.pmpaddr[i] = value & _ADDRESS_MASK
 
-    def _recompute(self) -> None:
-        rules = []
-        for i, (config, address) in enumerate(zip(self.config, self.address, strict=True)):
+    def recompute(self) -> None:
+        """Derive the rules from the registers."""
+        rules, addresses = [], self._state.pmpaddr
+        for i, (config, address) in enumerate(zip(self._config, addresses, strict=True)):
             match config >> 3 & 3:
                 case 1:  # TOR
-                    low = self.address[i - 1] << 2 if i else 0
+                    low = addresses[i - 1] << 2 if i else 0
                     high = address << 2
                 case 2:  # NA4
                     low, high = address << 2, (address << 2) + 4

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from emu.cpu.state import State
 from emu.isa.declare import Instruction
 from emu.isa.graph import OPS, SLOTS, Arg, Node
 
@@ -83,21 +84,61 @@ PURE: dict[str, Expression] = {
 }
 
 
+def _divs(a: int, b: int, width: int) -> int:
+    sign = 1 << (width - 1)
+    x, y = (a ^ sign) - sign, (b ^ sign) - sign
+    if y == 0:
+        return (1 << width) - 1
+    quotient = abs(x) // abs(y)
+    return (-quotient if (x < 0) != (y < 0) else quotient) & ((1 << width) - 1)
+
+
+def _rems(a: int, b: int, width: int) -> int:
+    sign = 1 << (width - 1)
+    x, y = (a ^ sign) - sign, (b ^ sign) - sign
+    if y == 0:
+        return a
+    rest = abs(x) % abs(y)
+    return (-rest if x < 0 else rest) & ((1 << width) - 1)
+
+
+def _divu(a: int, b: int, width: int) -> int:
+    return a // b if b else (1 << width) - 1
+
+
+def _remu(a: int, b: int, width: int) -> int:
+    return a % b if b else a
+
+
+def _ctz(a: int, width: int) -> int:
+    return (a & -a).bit_length() - 1 if a else width
+
+
+def _orcb(a: int, width: int) -> int:
+    return sum(0xFF << i for i in range(0, width, 8) if a >> i & 0xFF)
+
+
+ARITHMETIC: dict[str, Callable[..., int]] = {
+    "divs": _divs, "rems": _rems, "divu": _divu, "remu": _remu, "ctz": _ctz, "orcb": _orcb,
+}  # fmt: skip
+"""What the expressions of `pysource` call."""
+
+
 class Writer:
-    """The statements of one instruction, line by line: what a reading of the steps writes to.
+    """The statements of some steps, line by line: what a reading of the steps writes to.
 
     `names` has the local variables of values that are kept, `slots` the slots that are read and
-    `next_pc`, if not empty, where the instruction jumps.
+    `next_pc`, if not empty, where an instruction jumps; `length` is its size in bytes.
     """
 
-    def __init__(self, insn: Instruction) -> None:
-        self.insn = insn
+    def __init__(self, steps: tuple[Node, ...], length: int = 0) -> None:
+        self.length = length
         self.lines: list[str] = []
         self.names: dict[Node, str] = {}
         self.slots: set[str] = set()
         self.uses = Counter[Node]()
         self.next_pc = ""
-        for step in insn.steps:
+        for step in steps:
             self._count(step)
 
     def _count(self, node: Node) -> None:
@@ -135,7 +176,7 @@ class Writer:
 
     def _slot(self, name: str) -> str:
         if name == "length":
-            return str(self.insn.length)
+            return str(self.length)
         self.slots.add(name)
         return name
 
@@ -200,6 +241,21 @@ def _reserved(w: Writer, node: Node) -> None:
     w.lines.append("w[RESERVED] = 0")
 
 
+def _place(w: Writer, name: Arg, index: Arg) -> str:
+    """A word of the state block, `w` in the source."""
+    first = State.indices[str(name)]
+    return f"w[{first}]" if index is None else f"w[{first} + {w.text(index)}]"
+
+
+def _read_word(w: Writer, node: Node) -> None:
+    w.name(node, _place(w, *node.args))
+
+
+def _write_word(w: Writer, node: Node) -> None:
+    name, index, value = node.args
+    w.lines.append(f"{_place(w, name, index)} = {w.text(value)}")
+
+
 def _jump(w: Writer, node: Node) -> None:
     w.next_pc = w.text(node.args[0])
 
@@ -224,6 +280,8 @@ STEPS: dict[str, Callable[[Writer, Node], None]] = {
     "reserved": _reserved,
     "jump": _jump,
     "branch": _branch,
+    "read_word": _read_word,
+    "write_word": _write_word,
 }
 
 if (PURE.keys() | STEPS.keys()) != OPS.keys():
@@ -233,7 +291,7 @@ if (PURE.keys() | STEPS.keys()) != OPS.keys():
 def source(insn: Instruction) -> tuple[str, tuple[str, ...]]:
     """The source of a function named `instruction` that executes `insn`, and the names of the
     slots that it takes after pc, `imm` unsigned. It returns the next pc."""
-    writer = Writer(insn)
+    writer = Writer(insn.steps, insn.length)
     for step in insn.steps:
         STEPS[step.op](writer, step)
     slots = writer.parameters

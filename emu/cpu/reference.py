@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 from emu.cpu.hart import Hart
-from emu.cpu.pysource import source
+from emu.cpu.pysource import ARITHMETIC, source
 from emu.cpu.softfloat import OPERATIONS
 from emu.cpu.state import Dirty, State
 from emu.cpu.system import SYSTEM
@@ -39,46 +39,6 @@ def _compiled(mnemonic: str) -> tuple[CodeType, tuple[str, ...]]:
     """The code of an instruction's function, shared by all harts, and the slots it takes."""
     text, slots = source(TABLE[mnemonic])
     return compile(text, f"<{mnemonic}>", "exec"), slots
-
-
-def _divs(a: int, b: int, width: int) -> int:
-    sign = 1 << (width - 1)
-    x, y = (a ^ sign) - sign, (b ^ sign) - sign
-    if y == 0:
-        return (1 << width) - 1
-    quotient = abs(x) // abs(y)
-    return (-quotient if (x < 0) != (y < 0) else quotient) & ((1 << width) - 1)
-
-
-def _rems(a: int, b: int, width: int) -> int:
-    sign = 1 << (width - 1)
-    x, y = (a ^ sign) - sign, (b ^ sign) - sign
-    if y == 0:
-        return a
-    rest = abs(x) % abs(y)
-    return (-rest if x < 0 else rest) & ((1 << width) - 1)
-
-
-def _divu(a: int, b: int, width: int) -> int:
-    return a // b if b else (1 << width) - 1
-
-
-def _remu(a: int, b: int, width: int) -> int:
-    return a % b if b else a
-
-
-def _ctz(a: int, width: int) -> int:
-    return (a & -a).bit_length() - 1 if a else width
-
-
-def _orcb(a: int, width: int) -> int:
-    return sum(0xFF << i for i in range(0, width, 8) if a >> i & 0xFF)
-
-
-ARITHMETIC: dict[str, Callable[..., int]] = {
-    "divs": _divs, "rems": _rems, "divu": _divu, "remu": _remu, "ctz": _ctz, "orcb": _orcb,
-}  # fmt: skip
-"""What the expressions of `pysource` call."""
 
 
 def _memory_functions(hart: Hart) -> dict[str, Callable[..., Any]]:
@@ -217,6 +177,8 @@ class ReferenceEngine:
             if breakpoints and i and words[_PC] in breakpoints:
                 return "breakpoint"
             execute()
+            if hart.due and i + 1 < budget:
+                hart.take_interrupt()
             if hart.attention:
                 return "attention"
         return "budget"

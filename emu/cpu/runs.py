@@ -48,7 +48,7 @@ class Runs:
         valid any more, else the shortest."""
         state = self._hart.state
         words = state.store_runs if access == "store" else state.load_runs
-        context, valid = state.data_context, state.contexts
+        context, oldest = state.data_context, state.oldest_context
         worth: dict[int, int] = {}
         for at in range(0, _WORDS * RUNS, _WORDS):
             if words[at] == context and words[at + 3] == distance:
@@ -57,7 +57,7 @@ class Runs:
                     words[at + 1] = min(there, start)
                     words[at + 2] = max(behind, end) - words[at + 1]
                     return
-            worth[at] = words[at + 2] if words[at] in valid else 0
+            worth[at] = words[at + 2] if words[at] >= oldest else 0
         at = min(worth, key=worth.__getitem__)
         for i, value in enumerate((context, start, end - start, distance)):
             words[at + i] = value

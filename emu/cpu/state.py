@@ -10,10 +10,10 @@ low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must 
 
 * an entry exists only for a whole 4 KiB page of memory, RAM or a device's, to which the access is
   allowed and which needs no further side effect: its A bit is set and, in `store_tlb`, its D bit;
-* a context stands for one translation regime: whoever changes privilege, satp, or the mstatus bits
-  MPRV, MPP, SUM, MXR calls `set_regime` with values that tell the regimes apart;
-* SFENCE.VMA, every write of a PMP register, and device memory that moves on the bus call
-  `flush_tlb`, which abandons all contexts;
+* a context stands for one translation regime (`emu.cpu.regime`): whoever changes privilege, satp,
+  or the mstatus bits MPRV, MPP, SUM, MXR has the contexts selected anew;
+* SFENCE.VMA, every write of a PMP register, and device memory that moves on the bus abandon all
+  contexts;
 * bare and machine-mode addresses go through the buffers like any other.
 
 `load_runs` and `store_runs` hold the same knowledge in larger pieces: bytes that lie one behind the
@@ -33,15 +33,25 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Collection, Hashable
 from enum import IntEnum
 from typing import ClassVar, overload
+
+from emu.isa.csrs import BY_NAME, PMP_ENTRIES
 
 PAGE_SIZE = 4096
 TLB_ENTRIES = 1024
 NEVER = (1 << 64) - 1
-CONTEXTS = PAGE_SIZE  # as many as the low bits of a tag can tell apart
 WORD = 8
+NO_CONTEXT = PAGE_SIZE - 1
+"""The largest number that the low bits of a tag can hold is never in one: nothing hits with it."""
+
+SPACES, SPACE_WORDS = 16, 24
+FIRST_FETCH, FETCH_CONTEXTS = 4, 4
+FIRST_DATA, DATA_CONTEXTS = 8, 16
+UNTRANSLATED = SPACES * SPACE_WORDS
+"""Rows of address spaces (`emu.cpu.regime`): their number, their size, where the contexts are in
+them, and where the row stands that is for no address space."""
+
 EXTENTS, RUNS = 256, 32
 TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
@@ -109,6 +119,17 @@ class Word:
         state.words[self.index] = value
 
 
+class CsrWord(Word):
+    """The word that keeps the control and status register of the same name."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def __set_name__(self, owner: type[State], name: str) -> None:
+        super().__set_name__(owner, name)
+        self.__doc__ = BY_NAME[name].doc
+
+
 class _Layout:
     """Hands out the words of the block in the order of declaration."""
 
@@ -138,19 +159,44 @@ class State(_Layout):
     xs = Word("mstatus.XS, the tensor unit's, a `Dirty`.")
     reservation = Word("Virtual address of the LR reservation.")
     reserved = Word("1 while a reservation is held, else 0.")
-    instret = Word("Instructions retired since reset.")
+    instret = Word(
+        "Instructions retired since reset. While emitted code runs it lags behind: it is what makes "
+        "`instret + budget - remaining count` right."
+    )
     budget = Word("Instructions that emitted code may still retire; it returns at 0.")
     exit_code = Word("Why emitted code returned, an `Exit`.")
     exit_info = Word("The virtual address that missed in a translation buffer.")
     stall_ps = Word("Picoseconds for which instructions took longer than their one cycle.")
     stall_end = Word("The value of stall_ps from which on the machine must look at the hart.")
+    mstatus = Word("mstatus without FS and XS, which have words of their own, and SD.")
+    medeleg, mideleg, mie, mtvec, mepc, mcause, mtval = (CsrWord() for _ in range(7))
+    mscratch, mcounteren, menvcfg, mcountinhibit = (CsrWord() for _ in range(4))
+    stvec, sepc, scause, stval, sscratch, scounteren = (CsrWord() for _ in range(6))
+    senvcfg, satp, tcause, toperand = (CsrWord() for _ in range(4))
+    lines = Word("The interrupts in mip that devices drive.")
+    soft_mip = Word("The interrupts in mip that software has set.")
+    cycle_count = Word("mcycle less `instret`, or mcycle itself while it is inhibited.")
+    instret_count = Word("minstret less `instret`, or minstret itself while it is inhibited.")
+    pmpcfg = Words(PMP_ENTRIES // 8, "pmpcfg0, pmpcfg2.")
+    pmpaddr = Words(PMP_ENTRIES, "pmpaddr0 to pmpaddr15.")
     tr = Words(TENSOR_REGISTERS * DESCRIPTOR_WORDS, "Tensor registers, as descriptors in memory.")
+    hartid = Word("Number of the hart: mhartid.")
+    watched = Word("1 while Python wants to see every trap.")
+    trap_ps = Word("Picoseconds that taking a trap costs.")
+    ps_per_insn = Word("Picoseconds that an instruction takes, as the clock counts.")
+    time_ticks = Word("The machine's time at instret = stall_ps = 0, in ticks of `time`,")
+    time_ps = Word("and the picoseconds beyond.")
     ram_base = Word("Physical address of the first byte of RAM.")
     ram_size = Word("Size of RAM in bytes.")
     ram_host = Word("Host address of the first byte of RAM.")
     tensor_unit = Word("Host address of what native tensor instructions need; 0: there are none.")
     fetch_context = Word("Low 12 bits of the tags in `fetch_tlb` that may hit now.")
     data_context = Word("Low 12 bits of the tags in `load_tlb` and `store_tlb` that may hit now.")
+    next_context = Word("The number that the next new context gets.")
+    oldest_context = Word("Contexts below this one are abandoned.")
+    generation = Word("Counts how often all translations were forgotten.")
+    space = Word("Where in `spaces` the row of satp starts.")
+    spaces = Words((SPACES + 1) * SPACE_WORDS, "Rows of contexts: `emu.cpu.regime`.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
     fetch_tlb = Words(4 * TLB_ENTRIES, "tag | record address - 8 * pc | host address - pc | 0")
     load_tlb = Words(2 * TLB_ENTRIES, "tag | host address - virtual address")
@@ -164,55 +210,36 @@ class State(_Layout):
         self._block = mmap.mmap(-1, self.total * WORD)
         self.words: memoryview[int] = memoryview(self._block).cast("Q")
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._block))
-        self._contexts: dict[tuple[str, Hashable], int] = {}
-        self._last_context = 0
-        self._regime: tuple[Hashable, Hashable] = (None, None)
-        self.set_regime(None, None)
+        self.start_contexts_anew()
+
+    @property
+    def saved(self) -> int:
+        """How many of the first words a reset clears and a snapshot holds: all that is the guest's.
+        Behind them stands what belongs to the machine, and what can be found again."""
+        return self.indices["hartid"]
 
     @classmethod
     def offset(cls, name: str) -> int:
         """Distance of the member `name` from the start of the block, in bytes."""
         return cls.indices[name] * WORD
 
-    @property
-    def contexts(self) -> Collection[int]:
-        """The contexts that may be in force again."""
-        return self._contexts.values()
-
-    def set_regime(self, fetch: Hashable, data: Hashable) -> None:
-        """Select the translation regimes of fetches and of loads and stores from now on.
-
-        Any values do that differ whenever a virtual address may translate differently, such as
-        `(priv, satp)` and `(effective priv, satp, sum, mxr)`. Returning to an earlier regime
-        finds its entries again.
-        """
-        if self._last_context > CONTEXTS - 3:  # both may need a new number below
-            self._start_contexts_anew()
-        self._regime = fetch, data
-        self.fetch_context = self._context("fetch", fetch)
-        self.data_context = self._context("data", data)
-
-    def flush_tlb(self) -> None:
-        """Forget every translation (SFENCE.VMA, a PMP register written)."""
-        self._contexts.clear()
-        self.set_regime(*self._regime)
-
-    def flush_code(self) -> None:
-        """Forget every decoded instruction (FENCE.I, code changed from outside)."""
-        self.code_generation += 1
-        self._contexts = {k: v for k, v in self._contexts.items() if k[0] != "fetch"}
-        self.set_regime(*self._regime)
-
-    def _context(self, kind: str, key: Hashable) -> int:
-        number = self._contexts.get((kind, key))
-        if number is None:
-            self._last_context += 1
-            number = self._contexts[kind, key] = self._last_context
-        return number
-
-    def _start_contexts_anew(self) -> None:
-        """All numbers are used up: clear the buffers, so that none of them is in a tag."""
-        self._contexts.clear()
-        self._last_context = 0
+    def start_contexts_anew(self) -> None:
+        """Forget everything in the buffers, so that no context is in a tag, and begin with the
+        numbers again. The contexts in force are to be selected after this."""
         first = self.indices["fetch_tlb"]
         self.words[first:] = memoryview(bytes((self.total - first) * WORD)).cast("Q")
+        self.next_context = self.oldest_context = 1
+        self.generation += 1
+        for i in range(len(self.spaces)):
+            self.spaces[i] = NO_CONTEXT
+        self.space = UNTRANSLATED
+        self.fetch_context = self.data_context = NO_CONTEXT
+
+    def flush_code(self) -> None:
+        """Forget every decoded instruction (FENCE.I, code changed from outside). The contexts in
+        force are to be selected after this."""
+        self.code_generation += 1
+        for row in range(0, len(self.spaces), SPACE_WORDS):
+            for place in range(row + FIRST_FETCH, row + FIRST_FETCH + FETCH_CONTEXTS):
+                self.spaces[place] = NO_CONTEXT
+        self.fetch_context = NO_CONTEXT

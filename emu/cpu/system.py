@@ -32,7 +32,7 @@ def csr_set(hart: Hart, number: int, mask: int, writes: int) -> int:
     register = csr.access(hart, number, bool(writes))
     old = register.read(hart)
     if writes:
-        register.write(hart, (register.base or register.read)(hart) | mask)
+        register.write(hart, register.base(hart) | mask)
     return old
 
 
@@ -41,7 +41,7 @@ def csr_clear(hart: Hart, number: int, mask: int, writes: int) -> int:
     register = csr.access(hart, number, bool(writes))
     old = register.read(hart)
     if writes:
-        register.write(hart, (register.base or register.read)(hart) & ~mask)
+        register.write(hart, register.base(hart) & ~mask)
     return old
 
 
@@ -68,7 +68,7 @@ def sret(hart: Hart) -> int:
 def wfi(hart: Hart) -> int:
     """Wait: the machine lets time pass until an interrupt is pending (section 3.3.3)."""
     priv = hart.state.priv
-    if priv == U_MODE or (priv == S_MODE and hart.csr.mstatus & traps.TW):
+    if priv == U_MODE or (priv == S_MODE and hart.state.mstatus & traps.TW):
         raise illegal()
     hart.waiting = hart.attention = True
     return 0
@@ -77,7 +77,7 @@ def wfi(hart: Hart) -> int:
 def sfence_vma(hart: Hart, vaddr: int, asid: int) -> int:
     """Forget translations: all of them, which is more than any operands ask for."""
     priv = hart.state.priv
-    if priv == U_MODE or (priv == S_MODE and hart.csr.mstatus & traps.TVM):
+    if priv == U_MODE or (priv == S_MODE and hart.state.mstatus & traps.TVM):
         raise illegal()
     hart.flush_translations()
     return 0

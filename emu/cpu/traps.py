@@ -1,62 +1,49 @@
 """Traps: what can go wrong or interrupt, which mode takes it, and the way there and back.
 
 RISC-V privileged specification, sections 3.1.6 (the status stack), 3.1.8 (delegation), 3.1.9 (the
-order of interrupts), 3.3.2 (MRET and SRET) and 10.1.
+order of interrupts), 3.3.2 (MRET and SRET) and 12.1. What happens is in the bodies of the routines
+`ENTER`, `MRET`, `SRET` and `DUE`; the functions apply them to a hart.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from emu.cpu.routine import Routine
+from emu.cpu.state import State
+from emu.isa.causes import (
+    INTERRUPT_BIT,
+    M_MODE,
+    PRIORITY,
+    S_MODE,
+    U_MODE,
+    Cause,
+    Interrupt,
+)
+from emu.isa.csrfields import flag
+from emu.isa.csrs import MSTATUS
+from emu.isa.graph import Node, Trace, const, select
 
 if TYPE_CHECKING:
     from emu.cpu.hart import Hart
 
-U_MODE, S_MODE, M_MODE = 0, 1, 3
+__all__ = [
+    "INTERRUPT_BIT", "M_MODE", "PRIORITY", "S_MODE", "U_MODE", "Cause", "Interrupt",
+    "MIE", "MPIE", "MPP", "MPP_SHIFT", "MPRV", "MXR", "SIE", "SPIE", "SPP", "SUM", "TSR", "TVM",
+    "TW", "Trap", "deliverable", "illegal", "leave_machine", "leave_supervisor", "take",
+]  # fmt: skip
 
+SIE, MIE, SPIE, MPIE, SPP, MPP, MPRV = map(
+    MSTATUS.mask, ("SIE", "MIE", "SPIE", "MPIE", "SPP", "MPP", "MPRV")
+)
+SUM, MXR, TVM, TW, TSR = map(MSTATUS.mask, ("SUM", "MXR", "TVM", "TW", "TSR"))
+MPP_SHIFT = MSTATUS.by_name["MPP"].low
 
-class Cause(IntEnum):
-    """Exception codes of mcause and scause."""
+NONE_DUE = 64
+"""What `DUE` gives when there is no interrupt to take."""
 
-    FETCH_MISALIGNED = 0
-    FETCH_ACCESS = 1
-    ILLEGAL = 2
-    BREAKPOINT = 3
-    LOAD_MISALIGNED = 4
-    LOAD_ACCESS = 5
-    STORE_MISALIGNED = 6
-    STORE_ACCESS = 7
-    ECALL_U = 8
-    ECALL_S = 9
-    ECALL_M = 11
-    FETCH_PAGE = 12
-    LOAD_PAGE = 13
-    STORE_PAGE = 15
-    TENSOR = 24
-
-
-class Interrupt(IntEnum):
-    """Interrupt numbers: bits of mip and mie."""
-
-    SSI = 1
-    MSI = 3
-    STI = 5
-    MTI = 7
-    SEI = 9
-    MEI = 11
-
-
-INTERRUPT_BIT = 1 << 63
-"""Set in mcause and scause for an interrupt."""
-
-PRIORITY = (
-    Interrupt.MEI, Interrupt.MSI, Interrupt.MTI, Interrupt.SEI, Interrupt.SSI, Interrupt.STI,
-)  # fmt: skip
-
-SIE, MIE, SPIE, MPIE, SPP, MPRV = 1 << 1, 1 << 3, 1 << 5, 1 << 7, 1 << 8, 1 << 17
-MPP_SHIFT = 11
-MPP = 3 << MPP_SHIFT
-SUM, MXR, TVM, TW, TSR = 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22
+_ALL = (1 << 64) - 1
+_PC, _PRIV = State.indices["pc"], State.indices["priv"]
 
 
 class Trap(Exception):
@@ -72,74 +59,140 @@ def illegal() -> Trap:
     return Trap(Cause.ILLEGAL)
 
 
+# --- routines -----------------------------------------------------------------------------------
+
+
+def _enter(m: Trace, pc: Node, cause: Node, tval: Node, interrupt: Node) -> Node:
+    """Take the trap `cause` at `pc`; `interrupt` is 1 for an interrupt. Gives the handler."""
+    s = m.state
+    is_interrupt = interrupt.ne(0)
+    code = select(is_interrupt, cause | INTERRUPT_BIT, cause)
+    delegated = select(is_interrupt, s["mideleg"], s["medeleg"]) >> cause & 1
+    priv, status = s["priv"], s["mstatus"]
+    down = delegated.ne(0) & priv.ne(M_MODE)  # never to a less privileged mode
+    for_supervisor = {"sepc": pc, "scause": code, "stval": tval}
+    for_machine = {"mepc": pc, "mcause": code, "mtval": tval}
+    for name, value in for_supervisor.items():
+        s[name] = select(down, value, s[name])
+    for name, value in for_machine.items():
+        s[name] = select(down, s[name], value)
+    to_supervisor = (
+        _without(status, SIE | SPIE | SPP)
+        | _moved(status, SIE, SPIE)
+        | (priv & 1) << _place(SPP)  # user 0, supervisor 1
+    )
+    to_machine = (
+        _without(status, MIE | MPIE | MPP) | _moved(status, MIE, MPIE) | priv << MPP_SHIFT
+    )
+    s["mstatus"] = select(down, to_supervisor, to_machine)
+    s["priv"] = select(down, const(S_MODE), const(M_MODE))
+    s["reserved"] = const(0)
+    s["stall_ps"] = s["stall_ps"] + s["trap_ps"]
+    vector = select(down, s["stvec"], s["mtvec"])
+    vectored = is_interrupt & (vector & 1).ne(0)
+    return (vector & ~3) + select(vectored, cause << 2, 0)
+
+
+def _leave(m: Trace, status: Node, mode: Node, to: Node) -> Node:
+    """Go on in `mode` at `to`; leaving machine mode ends MPRV (3.1.6.3)."""
+    m.state["mstatus"] = select(mode.eq(M_MODE), status, _without(status, MPRV))
+    m.state["priv"] = mode
+    m.state["reserved"] = const(0)
+    return to
+
+
+def _mret(m: Trace) -> Node:
+    """Restore mode and interrupt enable from the machine's fields; gives where to go."""
+    status = m.state["mstatus"]
+    left = _without(status, MIE | MPP) | _moved(status, MPIE, MIE) | MPIE
+    return _leave(m, left, (status & MPP) >> MPP_SHIFT, m.state["mepc"])
+
+
+def _sret(m: Trace) -> Node:
+    """The same from the supervisor's fields."""
+    status = m.state["mstatus"]
+    left = _without(status, SIE | SPP) | _moved(status, SPIE, SIE) | SPIE
+    return _leave(m, left, (status & SPP) >> _place(SPP), m.state["sepc"])
+
+
+def _sret_permitted(m: Trace) -> Node:
+    """1 bit: in user mode never, in supervisor mode while TSR is clear."""
+    priv, trapped = m.state["priv"], (m.state["mstatus"] & TSR).ne(0)
+    return priv.eq(M_MODE) | priv.eq(S_MODE) & ~trapped
+
+
+def _due(m: Trace) -> Node:
+    """The interrupt to take now, or `NONE_DUE`: pending, enabled, and not masked by mode and
+    mstatus. Those of machine mode come before those delegated to supervisor mode."""
+    s = m.state
+    priv, status, delegated = s["priv"], s["mstatus"], s["mideleg"]
+    waiting = (s["lines"] | s["soft_mip"]) & s["mie"]
+    machine = priv.ne(M_MODE) | (status & MIE).ne(0)
+    supervisor = priv.ltu(S_MODE) | priv.eq(S_MODE) & (status & SIE).ne(0)
+    first = waiting & select(machine, ~delegated, 0)
+    second = waiting & select(supervisor, delegated, 0)
+    ready = select(first.ne(0), first, second)
+    due = const(NONE_DUE)
+    for interrupt in reversed(PRIORITY):
+        due = select((ready >> interrupt & 1).ne(0), const(interrupt), due)
+    return due
+
+
+def _place(mask: int) -> int:
+    return mask.bit_length() - 1
+
+
+def _without(status: Node, mask: int) -> Node:
+    return status & (~mask & _ALL)
+
+
+def _moved(status: Node, source: int, target: int) -> Node:
+    """The bit `source` of `status`, at the place of the bit `target`."""
+    return flag((status & source).ne(0)) << _place(target)
+
+
+ENTER = Routine(_enter, "pc", "cause", "tval", "interrupt")
+MRET = Routine(_mret)
+SRET = Routine(_sret)
+SRET_PERMITTED = Routine(_sret_permitted)
+DUE = Routine(_due)
+
+
+# --- on a hart ----------------------------------------------------------------------------------
+
+
 def take(hart: Hart, cause: int, tval: int, interrupt: bool = False) -> None:
     """Enter the handler: the instruction at pc has had no effect."""
-    state, csr = hart.state, hart.csr
-    delegated = (csr.mideleg if interrupt else csr.medeleg) >> cause & 1
-    code = cause | (INTERRUPT_BIT if interrupt else 0)
-    if delegated and state.priv <= S_MODE:
-        csr.sepc, csr.scause, csr.stval, vector = state.pc, code, tval, csr.stvec
-        enabled = csr.mstatus & SIE
-        status = csr.mstatus & ~(SIE | SPIE | SPP)
-        csr.mstatus = status | (SPIE if enabled else 0) | (SPP if state.priv else 0)
-        state.priv = S_MODE
-    else:
-        csr.mepc, csr.mcause, csr.mtval, vector = state.pc, code, tval, csr.mtvec
-        enabled = csr.mstatus & MIE
-        status = csr.mstatus & ~(MIE | MPIE | MPP)
-        csr.mstatus = status | (MPIE if enabled else 0) | state.priv << MPP_SHIFT
-        state.priv = M_MODE
-    vectored = interrupt and vector & 1
-    pc, state.pc = state.pc, (vector & ~3) + (4 * cause if vectored else 0)
-    state.reserved = 0
+    words = hart.state.words
+    pc = words[_PC]
+    words[_PC] = ENTER.python(words, pc, cause, tval, int(interrupt))
     if hart.on_trap is not None:
-        hart.on_trap(code, tval, pc, state.pc)
+        hart.on_trap(cause | (INTERRUPT_BIT if interrupt else 0), tval, pc, words[_PC])
     hart.regime_changed()
 
 
 def leave_machine(hart: Hart) -> int:
-    """MRET: restore the mode and the interrupt enable from mstatus; gives the address to go to."""
-    csr, state = hart.csr, hart.state
-    if state.priv != M_MODE:
+    """MRET: gives the address to go to; illegal below machine mode."""
+    if hart.state.words[_PRIV] != M_MODE:
         raise illegal()
-    status = csr.mstatus
-    mode = status >> MPP_SHIFT & 3
-    enable = MIE if status & MPIE else 0
-    status = status & ~(MIE | MPP | (0 if mode == M_MODE else MPRV)) | enable | MPIE
-    return _leave(hart, status, mode, csr.mepc)
+    return _left(hart, MRET)
 
 
 def leave_supervisor(hart: Hart) -> int:
     """SRET: as MRET, from the supervisor's fields; forbidden to it while mstatus.TSR is set."""
-    csr, state = hart.csr, hart.state
-    if state.priv < S_MODE or (state.priv == S_MODE and csr.mstatus & TSR):
+    if not SRET_PERMITTED.python(hart.state.words):
         raise illegal()
-    status = csr.mstatus
-    mode = S_MODE if status & SPP else U_MODE
-    enable = SIE if status & SPIE else 0
-    status = status & ~(SIE | SPP | MPRV) | enable | SPIE
-    return _leave(hart, status, mode, csr.sepc)
+    return _left(hart, SRET)
 
 
-def _leave(hart: Hart, status: int, mode: int, target: int) -> int:
-    hart.csr.mstatus = status
-    hart.state.priv = mode
-    hart.state.reserved = 0
+def _left(hart: Hart, routine: Routine) -> int:
+    target: int = routine.python(hart.state.words)
     hart.regime_changed()
     hart.interrupts_changed()
     return target
 
 
 def deliverable(hart: Hart) -> Interrupt | None:
-    """The interrupt to take now, if any: pending, enabled, and not masked by mode and mstatus."""
-    csr = hart.csr
-    waiting = hart.mip & csr.mie
-    if not waiting:
-        return None
-    priv = hart.state.priv
-    open_now = 0
-    if priv < M_MODE or csr.mstatus & MIE:
-        open_now |= ~csr.mideleg
-    if priv < S_MODE or (priv == S_MODE and csr.mstatus & SIE):
-        open_now |= csr.mideleg
-    return next((i for i in PRIORITY if waiting & open_now & 1 << i), None)
+    """The interrupt to take now, if any."""
+    due = DUE.python(hart.state.words)
+    return None if due == NONE_DUE else Interrupt(due)

@@ -90,6 +90,8 @@ OPS: dict[str, Op] = _ops(
     Op("write_f", pure=False, writes=True, doc="args (index, value): 64 bits; marks FS dirty"),
     Op("jump", pure=False, writes=True, doc="args (target,)"),
     Op("branch", pure=False, writes=True, doc="args (condition, target)"),
+    Op("read_word", pure=False, doc="a word of the hart's state: args (name, index or None)"),
+    Op("write_word", pure=False, writes=True, doc="args (name, index or None, value)"),
 )
 
 SLOTS = ("rd", "rs1", "rs2", "rs3", "imm", "rm", "length", "raw")
@@ -213,6 +215,23 @@ class _Registers:
         self._trace.step(f"write_{self._bank}", (index, value), 0)
 
 
+class _State:
+    """`m.state["mie"]`, `m.state["contexts", index]`: words of `emu.cpu.state.State`."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __getitem__(self, place: str | tuple[str, Node]) -> Node:
+        name, index = place if isinstance(place, tuple) else (place, None)
+        return self._trace.step("read_word", (name, index), 64)
+
+    def __setitem__(self, place: str | tuple[str, Node], value: Node) -> None:
+        name, index = place if isinstance(place, tuple) else (place, None)
+        if value.width != 64:
+            raise TypeError(f"a word of the state takes 64 bits, not {value.width}")
+        self._trace.step("write_word", (name, index, value), 0)
+
+
 @dataclass
 class Trace:
     """What a body saw as `m`: the machine on which it is traced. `steps` is the result."""
@@ -222,6 +241,7 @@ class Trace:
     def __post_init__(self) -> None:
         self.x = _Registers(self, "x")
         self.f = _Registers(self, "f")
+        self.state = _State(self)
         self.pc = Node("pc", (), 64)
 
     def step(self, op: str, args: tuple[Arg, ...], width: int) -> Node:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from emu.cpu.reference import ARITHMETIC
+from emu.cpu.pysource import ARITHMETIC
 from emu.cpu.softfloat import OPERATIONS as FLOATING
 from emu.cpu.traps import Cause
 from emu.devices.gpu.dispatch import (

@@ -69,7 +69,7 @@ def _jump(w: Writer, node: Node) -> None:
 
 def _branch(w: Writer, node: Node) -> None:
     condition, target = node.args
-    behind = f"pc + {w.insn.length} & 0xffffffffffffffff"
+    behind = f"pc + {w.length} & 0xffffffffffffffff"
     w.lines.append(f"PC[lane] = {w.text(target)} if {w.text(condition)} else {behind}")
 
 
@@ -88,7 +88,7 @@ STEPS: dict[str, Callable[[Writer, Node], None]] = {
     "branch": _branch,
 }
 
-_ABSENT = {"reserve", "reserved"}
+_ABSENT = {"reserve", "reserved", "read_word", "write_word"}
 
 if (STEPS.keys() | _ABSENT) != HART_STEPS.keys():
     raise ImportError(f"lanes have no reading for {HART_STEPS.keys() - STEPS.keys() - _ABSENT}")
@@ -122,7 +122,7 @@ def source(mnemonic: str) -> Source:
 
 
 def _text(insn: Instruction) -> tuple[str, tuple[str, ...]]:
-    writer = Writer(insn)
+    writer = Writer(insn.steps, insn.length)
     for step in insn.steps:
         STEPS[step.op](writer, step)
     slots = ", ".join(["pc", *writer.parameters])

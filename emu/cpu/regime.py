@@ -1,0 +1,102 @@
+"""Translation regimes, told apart by small numbers: the *contexts* in the tags of `State`'s buffers.
+
+What a virtual address means depends on satp, on the privilege of the access (with MPRV) and, for
+data, on SUM and MXR. `State.spaces` has a row for each of the address spaces seen last, found by
+hashing satp, and one for what is not translated (machine mode, and every mode while satp is bare):
+
+    satp | generation | 2 unused | fetch contexts by privilege (4) | data contexts (16) | unused
+
+The index of a data context is privilege + 4 * SUM + 8 * MXR. A context that a row lacks is
+`NO_CONTEXT`, which no tag ever holds; it gets the next number when it is first in force. So
+returning to an earlier regime finds its entries in the buffers again, and forgetting all
+translations is taking new numbers. When the numbers are used up, `State.start_contexts_anew` clears
+the buffers: only Python does that, and until then nothing hits.
+"""
+
+from __future__ import annotations
+
+from emu.cpu.routine import Routine
+from emu.cpu.state import (
+    DATA_CONTEXTS,
+    FETCH_CONTEXTS,
+    FIRST_DATA,
+    FIRST_FETCH,
+    NO_CONTEXT,
+    SPACE_WORDS,
+    SPACES,
+    UNTRANSLATED,
+)
+from emu.isa.causes import M_MODE
+from emu.isa.csrfields import flag
+from emu.isa.csrs import MSTATUS
+from emu.isa.graph import Node, Trace, const, select
+
+_SATP, _GENERATION = 0, 1
+_MPRV = MSTATUS.mask("MPRV")
+_MPP, _SUM = MSTATUS.by_name["MPP"], MSTATUS.by_name["SUM"]
+_CONTEXTS = range(FIRST_FETCH, FIRST_DATA + DATA_CONTEXTS)
+
+
+def _select(m: Trace) -> None:
+    """Put the contexts of the regime in force into `fetch_context` and `data_context`. To be called
+    when privilege, mstatus or the row of satp is another."""
+    s = m.state
+    priv, status, space = s["priv"], s["mstatus"], s["space"]
+    lent = status >> _MPP.low & _MPP.ones
+    data = select((status & _MPRV).ne(0), lent, priv)
+    rights = status >> _SUM.low & 3  # MXR stands next to SUM
+    s["fetch_context"] = _context(m, _row(space, priv) + FIRST_FETCH + priv)
+    data_row = _row(space, data)
+    rights = select(data_row.eq(UNTRANSLATED), const(0), rights)
+    s["data_context"] = _context(m, data_row + FIRST_DATA + data + (rights << 2))
+
+
+def _row(space: Node, privilege: Node) -> Node:
+    return select(privilege.eq(M_MODE), const(UNTRANSLATED), space)
+
+
+def _context(m: Trace, place: Node) -> Node:
+    """The context at a place in `spaces`, with a new number if it has none."""
+    s = m.state
+    known, number = s["spaces", place], s["next_context"]
+    takes = known.eq(NO_CONTEXT) & number.ltu(NO_CONTEXT)
+    context = select(takes, number, known)
+    s["spaces", place] = context
+    s["next_context"] = number + flag(takes)
+    return context
+
+
+def _find(m: Trace) -> None:
+    """Find the row of satp, or take it over for satp. To be called when satp was written."""
+    s = m.state
+    satp = s["satp"]
+    bare = (satp >> 60).eq(0)
+    hashed = (satp ^ satp >> 44) & (SPACES - 1)
+    row = select(bare, const(UNTRANSLATED), hashed * SPACE_WORDS)
+    is_known = s["spaces", row].eq(satp) & s["spaces", row + _GENERATION].eq(s["generation"])
+    is_known = is_known | bare
+    for place in _CONTEXTS:
+        s["spaces", row + place] = select(is_known, s["spaces", row + place], const(NO_CONTEXT))
+    s["spaces", row + _SATP] = satp
+    s["spaces", row + _GENERATION] = s["generation"]
+    s["space"] = row
+
+
+def _forget(m: Trace) -> None:
+    """Forget all translations (SFENCE.VMA): rows of an earlier generation are as good as empty."""
+    s = m.state
+    s["generation"] = s["generation"] + 1
+    s["oldest_context"] = s["next_context"]
+    row = s["space"]
+    for place in _CONTEXTS:
+        s["spaces", row + place] = const(NO_CONTEXT)
+        s["spaces", const(UNTRANSLATED + place)] = const(NO_CONTEXT)
+    s["spaces", row + _GENERATION] = s["generation"]
+
+
+SELECT = Routine(_select)
+FIND = Routine(_find)
+FORGET = Routine(_forget)
+
+if FIRST_DATA - FIRST_FETCH != FETCH_CONTEXTS:
+    raise ImportError("the rows of spaces do not have their contexts one behind the other")
