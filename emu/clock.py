@@ -46,6 +46,10 @@ class TimeSource(Protocol):
     def stall_ps(self) -> int:
         """Picoseconds for which the hart did something that takes longer than an instruction."""
 
+    def set_time_base(self, base_ps: int, ps_per_insn: int, ps_per_tick: int) -> None:
+        """Told how to tell the time by itself: (`base_ps` + instret * `ps_per_insn` + stall_ps) in
+        units of `ps_per_tick`."""
+
 
 class Clock:
     """The machine's one clock. It follows the `source`, the hart that executes, which has 1/`share`
@@ -55,7 +59,13 @@ class Clock:
         self.ps_per_insn = ps_per_insn
         self.source = source
         self.share = 1
-        self._base = 0  # in the source's own time: what is to be added to its work
+        self._set_base(0)
+
+    def _set_base(self, base: int) -> None:
+        """Set what is to be added to the source's work, in the source's own time."""
+        self._base = base
+        if self.source is not None:
+            self.source.set_time_base(base, self.ps_per_insn, PS_PER_TICK * self.share)
 
     def _executed(self) -> int:
         source = self.source
@@ -73,11 +83,11 @@ class Clock:
 
     def skip_to(self, at_ps: int) -> None:
         """Let time pass without work until `at_ps`; a moment in the past changes nothing."""
-        self._base += max(0, at_ps - self.now_ps) * self.share
+        self._set_base(self._base + max(0, at_ps - self.now_ps) * self.share)
 
     def set_now(self, now_ps: int) -> None:
         """Make it `now_ps` again after the source's counters were set back (a reset)."""
-        self._base = now_ps * self.share - self._executed()
+        self._set_base(now_ps * self.share - self._executed())
 
     def switch(self, source: TimeSource, share: int) -> None:
         """From now on follow `source`, which has 1/`share` of the time. Time stands still meanwhile
@@ -86,7 +96,7 @@ class Clock:
         if share != self.share:
             total = total // self.share * share
         self.source, self.share = source, share
-        self._base = total - self._executed()
+        self._set_base(total - self._executed())
 
     def work_until(self, at_ps: int) -> int:
         """Picoseconds of the source's own work until it is `at_ps`."""
@@ -98,8 +108,9 @@ class Clock:
 
     def restore(self, saved: tuple[int, int], source: TimeSource) -> None:
         """Take over what `snapshot` gave when it followed `source`, whose counters are back."""
-        self._base, self.share = saved
+        base, self.share = saved
         self.source = source
+        self._set_base(base)
 
 
 class Event:

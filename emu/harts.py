@@ -119,4 +119,4 @@ class Turns:
 
 def asleep(hart: Hart) -> bool:
     """Whether a hart waits in WFI and no interrupt that it has enabled is pending."""
-    return hart.waiting and not hart.mip & hart.csr.mie
+    return hart.waiting and not hart.mip & hart.state.mie

@@ -21,10 +21,10 @@ from emu.bus import Bus
 from emu.clock import PS_PER_MS, PS_PER_SECOND, Clock, EventQueue
 from emu.console import Console, ConsoleQuit
 from emu.cpu.hart import Hart
-from emu.cpu.traps import Interrupt
 from emu.devices.device import Device
 from emu.errors import AiosError
 from emu.harts import Turns
+from emu.isa.causes import Interrupt
 from emu.loader import BootRom, Image
 from emu.memory import Memory
 from emu.platform import Drive, Hooks, Platform, VirtioDrive
@@ -95,8 +95,6 @@ class Machine:
         self.hart = self.harts[0]
         """The first hart, with which everything begins."""
         self.clock = Clock(board.cpu.ps_per_insn, self.hart)
-        for hart in self.harts:
-            hart.read_time = lambda: self.clock.ticks
         self.turns = Turns(self.harts, self.clock)
         self.events = EventQueue(self.clock)
         self.events.on_earlier = self._call_attention

@@ -6,6 +6,7 @@ engine emits them. `access` is the same for Python, a register at a time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -153,6 +154,26 @@ def access(hart: Hart, number: int, writes: bool) -> Access:
     if not found.permitted(hart):
         raise illegal()
     return found
+
+
+def swap(hart: Hart, number: int, value: int) -> int:
+    """What CSRRW does: write, and give the old value. Raises Trap."""
+    register = access(hart, number, writes=True)
+    old = register.read(hart)
+    register.write(hart, value)
+    hart.stall(register.csr.stall_ps)
+    return old
+
+
+def change(hart: Hart, number: int, new: Callable[[int], int] | None) -> int:
+    """What CSRRS and CSRRC do: write what `new` makes of the bits that can be set and cleared,
+    unless it is None, and give the old value. Raises Trap."""
+    register = access(hart, number, writes=new is not None)
+    old = register.read(hart)
+    if new is not None:
+        register.write(hart, new(register.base(hart)) & ALL)
+    hart.stall(register.csr.stall_ps)
+    return old
 
 
 _unkept = {csr.word_of(f) for csr in BY_NUMBER.values() for f in csr.fields if f.stored}

@@ -19,12 +19,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from emu.bus import Bus, BusFault, Extent
+from emu.clock import PS_PER_TICK
 from emu.cpu import csr, mmu, regime, traps
 from emu.cpu.pmp import Pmp
 from emu.cpu.runs import Runs
 from emu.cpu.state import NEVER, NO_CONTEXT, Exit, State
-from emu.cpu.traps import M_MODE, Interrupt, Trap
-from emu.isa.csrs import PS_PER_TICK
+from emu.cpu.traps import Trap
+from emu.isa.causes import M_MODE, Interrupt
 from emu.memory import Memory
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Hart:
         self.bus, self.memory, self.hartid = bus, memory, hartid
         self.state = State()
         self.state.hartid, self.state.trap_ps = hartid, self.trap_ps
-        self.set_time_base(0, PS_PER_TICK)
+        self.set_time_base(0, PS_PER_TICK, PS_PER_TICK)
         self._on_trap: Callable[[int, int, int, int], None] | None = None
         self.breakpoints: set[int] = set()
         self.due = False
@@ -120,12 +121,12 @@ class Hart:
     def on_trap(self, told: Callable[[int, int, int, int], None] | None) -> None:
         self._on_trap, self.state.watched = told, int(told is not None)
 
-    def set_time_base(self, base_ps: int, ps_per_insn: int) -> None:
-        """The machine's time is `base_ps` + instret * `ps_per_insn` + stall_ps from now on: what
-        the CSR `time` is computed from. `base_ps` may be negative."""
-        self.state.time_ticks = base_ps // PS_PER_TICK & _ALL
-        self.state.time_ps = base_ps % PS_PER_TICK
-        self.state.ps_per_insn = ps_per_insn
+    def set_time_base(self, base_ps: int, ps_per_insn: int, ps_per_tick: int) -> None:
+        """From now on the CSR `time` is `base_ps` + instret * `ps_per_insn` + stall_ps, in units of
+        `ps_per_tick`. `base_ps` may be of any size, and negative."""
+        ticks, rest = divmod(base_ps, ps_per_tick)
+        self.state.time_ticks, self.state.time_ps = ticks & _ALL, rest
+        self.state.ps_per_insn, self.state.ps_per_tick = ps_per_insn, ps_per_tick
 
     @property
     def instret(self) -> int:
@@ -184,8 +185,11 @@ class Hart:
 
     def _take(self, cause: int, tval: int, interrupt: bool) -> None:
         traps.take(self, cause, tval, interrupt)
-        if self.state.stall_ps >= self.state.stall_end:
-            self.attention = True
+        self.stall(0)  # its time is counted already
+
+    def stall(self, ps: int) -> None:
+        """An instruction has taken so much longer than its one cycle."""
+        self.stall_ps += ps
 
     @property
     def mip(self) -> int:
@@ -262,8 +266,6 @@ class Hart:
         if state.fetch_context == NO_CONTEXT or state.data_context == NO_CONTEXT:
             state.start_contexts_anew()
             self._pages.clear()
-            regime.FIND.python(state.words)
-            regime.SELECT.python(state.words)
         pages = self._pages
         if len(pages) > _KEPT_REGIMES:
             pages.clear()

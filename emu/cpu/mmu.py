@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.bus import BusFault
-from emu.cpu.traps import M_MODE, MPP_SHIFT, MPRV, MXR, S_MODE, SUM, U_MODE, Cause, Trap
+from emu.cpu.traps import MPP_SHIFT, MPRV, MXR, SUM, Trap
+from emu.isa.causes import M_MODE, S_MODE, U_MODE, Cause
 
 if TYPE_CHECKING:
     from emu.cpu.hart import Hart

@@ -19,9 +19,10 @@ from emu.cpu.pysource import ARITHMETIC, source
 from emu.cpu.softfloat import OPERATIONS
 from emu.cpu.state import Dirty, State
 from emu.cpu.system import SYSTEM
-from emu.cpu.traps import Cause, Trap, illegal
+from emu.cpu.traps import Trap, illegal
 from emu.errors import AiosError
 from emu.isa import TABLE
+from emu.isa.causes import Cause
 from emu.isa.decode import decode
 
 _ALL = (1 << 64) - 1

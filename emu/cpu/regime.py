@@ -1,4 +1,4 @@
-"""Translation regimes, told apart by small numbers: the *contexts* in the tags of `State`'s buffers.
+"""Translation regimes, told apart by numbers: the *contexts* in the tags of `State`'s buffers.
 
 What a virtual address means depends on satp, on the privilege of the access (with MPRV) and, for
 data, on SUM and MXR. `State.spaces` has a row for each of the address spaces seen last, found by

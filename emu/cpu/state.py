@@ -160,8 +160,8 @@ class State(_Layout):
     reservation = Word("Virtual address of the LR reservation.")
     reserved = Word("1 while a reservation is held, else 0.")
     instret = Word(
-        "Instructions retired since reset. While emitted code runs it lags behind: it is what makes "
-        "`instret + budget - remaining count` right."
+        "Instructions retired since reset; while emitted code runs, less those of this run "
+        "(`budget` less the count that remains)."
     )
     budget = Word("Instructions that emitted code may still retire; it returns at 0.")
     exit_code = Word("Why emitted code returned, an `Exit`.")
@@ -184,6 +184,7 @@ class State(_Layout):
     watched = Word("1 while Python wants to see every trap.")
     trap_ps = Word("Picoseconds that taking a trap costs.")
     ps_per_insn = Word("Picoseconds that an instruction takes, as the clock counts.")
+    ps_per_tick = Word("Picoseconds, of this hart's own, to a tick of `time`.")
     time_ticks = Word("The machine's time at instret = stall_ps = 0, in ticks of `time`,")
     time_ps = Word("and the picoseconds beyond.")
     ram_base = Word("Physical address of the first byte of RAM.")
@@ -225,21 +226,26 @@ class State(_Layout):
 
     def start_contexts_anew(self) -> None:
         """Forget everything in the buffers, so that no context is in a tag, and begin with the
-        numbers again. The contexts in force are to be selected after this."""
+        numbers again."""
+        from emu.cpu import regime  # is derived from what is declared here
+
         first = self.indices["fetch_tlb"]
         self.words[first:] = memoryview(bytes((self.total - first) * WORD)).cast("Q")
         self.next_context = self.oldest_context = 1
         self.generation += 1
         for i in range(len(self.spaces)):
             self.spaces[i] = NO_CONTEXT
-        self.space = UNTRANSLATED
-        self.fetch_context = self.data_context = NO_CONTEXT
+        regime.FIND.python(self.words)
+        regime.SELECT.python(self.words)
 
     def flush_code(self) -> None:
-        """Forget every decoded instruction (FENCE.I, code changed from outside). The contexts in
-        force are to be selected after this."""
+        """Forget every decoded instruction (FENCE.I, code changed from outside)."""
+        from emu.cpu import regime
+
         self.code_generation += 1
         for row in range(0, len(self.spaces), SPACE_WORDS):
             for place in range(row + FIRST_FETCH, row + FIRST_FETCH + FETCH_CONTEXTS):
                 self.spaces[place] = NO_CONTEXT
-        self.fetch_context = NO_CONTEXT
+        regime.SELECT.python(self.words)
+        if self.fetch_context == NO_CONTEXT:
+            self.start_contexts_anew()

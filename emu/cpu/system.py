@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from emu.cpu import csr, traps
 from emu.cpu.state import Dirty
-from emu.cpu.traps import S_MODE, U_MODE, Cause, Trap, illegal
+from emu.cpu.traps import Trap, illegal
 from emu.isa import TABLE
+from emu.isa.causes import S_MODE, U_MODE, Cause
 
 if TYPE_CHECKING:
     from emu.cpu.hart import Hart
@@ -21,28 +22,17 @@ if TYPE_CHECKING:
 
 def csr_swap(hart: Hart, number: int, value: int, writes: int) -> int:
     """Write a CSR and give its old value."""
-    register = csr.access(hart, number, writes=True)
-    old = register.read(hart)
-    register.write(hart, value)
-    return old
+    return csr.swap(hart, number, value)
 
 
 def csr_set(hart: Hart, number: int, mask: int, writes: int) -> int:
     """Set bits of a CSR, if it `writes` at all, and give its old value."""
-    register = csr.access(hart, number, bool(writes))
-    old = register.read(hart)
-    if writes:
-        register.write(hart, register.base(hart) | mask)
-    return old
+    return csr.change(hart, number, (lambda old: old | mask) if writes else None)
 
 
 def csr_clear(hart: Hart, number: int, mask: int, writes: int) -> int:
     """Clear bits of a CSR, if it `writes` at all, and give its old value."""
-    register = csr.access(hart, number, bool(writes))
-    old = register.read(hart)
-    if writes:
-        register.write(hart, register.base(hart) & ~mask)
-    return old
+    return csr.change(hart, number, (lambda old: old & ~mask) if writes else None)
 
 
 def ecall(hart: Hart) -> int:

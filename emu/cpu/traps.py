@@ -16,7 +16,6 @@ from emu.isa.causes import (
     M_MODE,
     PRIORITY,
     S_MODE,
-    U_MODE,
     Cause,
     Interrupt,
 )
@@ -26,12 +25,6 @@ from emu.isa.graph import Node, Trace, const, select
 
 if TYPE_CHECKING:
     from emu.cpu.hart import Hart
-
-__all__ = [
-    "INTERRUPT_BIT", "M_MODE", "PRIORITY", "S_MODE", "U_MODE", "Cause", "Interrupt",
-    "MIE", "MPIE", "MPP", "MPP_SHIFT", "MPRV", "MXR", "SIE", "SPIE", "SPP", "SUM", "TSR", "TVM",
-    "TW", "Trap", "deliverable", "illegal", "leave_machine", "leave_supervisor", "take",
-]  # fmt: skip
 
 SIE, MIE, SPIE, MPIE, SPP, MPP, MPRV = map(
     MSTATUS.mask, ("SIE", "MIE", "SPIE", "MPIE", "SPP", "MPP", "MPRV")
@@ -81,9 +74,7 @@ def _enter(m: Trace, pc: Node, cause: Node, tval: Node, interrupt: Node) -> Node
         | _moved(status, SIE, SPIE)
         | (priv & 1) << _place(SPP)  # user 0, supervisor 1
     )
-    to_machine = (
-        _without(status, MIE | MPIE | MPP) | _moved(status, MIE, MPIE) | priv << MPP_SHIFT
-    )
+    to_machine = _without(status, MIE | MPIE | MPP) | _moved(status, MIE, MPIE) | priv << MPP_SHIFT
     s["mstatus"] = select(down, to_supervisor, to_machine)
     s["priv"] = select(down, const(S_MODE), const(M_MODE))
     s["reserved"] = const(0)

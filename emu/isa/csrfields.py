@@ -5,8 +5,8 @@ zero, so every register is WARL (privileged specification, section 2.3) without 
 field is one of
 
 * bits kept in a word of the hart's state (`word`, by default the one named like the register) at
-  the same place or, with `at`, at another (`index` is for a member of several words); `legal` lists what it can hold, and writing anything
-  else makes it the first of these;
+  the same place or, with `at`, at another (`index` is for a member of several words); `legal` lists
+  what it can hold, and writing anything else makes it the first of these;
 * a `constant`;
 * `read` and, if it can be written, `write`: functions over the trace of `emu.isa.graph`, for what
   is computed.
@@ -88,6 +88,8 @@ class Csr:
     after: tuple[str, ...] = ()
     """What may be different after a write: "regime" of translation, "interrupts" to be taken; or
     the unit whose state is then dirty: "fs", "xs"."""
+    stall_ps: int = 0
+    """How long an access takes beyond its cycle, in picoseconds."""
     unit: str = ""
     """The part of the hart that does writes itself: only "pmp"."""
 

@@ -12,8 +12,9 @@ from emu.isa.csrfields import Csr, Field, Read, any_of, bit, flag
 from emu.isa.graph import Node, Trace, select
 
 PMP_ENTRIES = 16
-PS_PER_TICK = 100_000
-"""The timer ticks at 10 MHz, as QEMU's virt machine has it."""
+TIME_READ_PS = 100_000
+"""Reading `time` takes that long: on real harts it is a trip to the timer, and programs that wait
+by reading it again and again then execute fewer instructions for the same wait."""
 
 SV39, SV48 = 8, 9
 _OFF, _DIRTY = 0, 3  # of FS and XS
@@ -68,9 +69,9 @@ def _pending(m: Trace) -> Node:
     return m.state["lines"] | m.state["soft_mip"]
 
 
-def _bits(mask: int, **more: object) -> tuple[Field, ...]:
+def _bits(mask: int) -> tuple[Field, ...]:
     """A field for each interrupt in `mask`."""
-    return tuple(bit(i.name, i, **more) for i in Interrupt if mask >> i & 1)
+    return tuple(bit(i.name, i) for i in Interrupt if mask >> i & 1)
 
 
 def _write_mip(m: Trace, value: Node) -> None:
@@ -139,7 +140,7 @@ def _write_inhibit(m: Trace, value: Node) -> None:
 def _time(m: Trace) -> Node:
     s = m.state
     ps = s["time_ps"] + _retired() * s["ps_per_insn"] + s["stall_ps"]
-    return s["time_ticks"] + ps.binary("divu", PS_PER_TICK)
+    return s["time_ticks"] + ps.binary("divu", s["ps_per_tick"])
 
 
 def _enabled(number: int) -> Read:
@@ -194,7 +195,8 @@ _CSRS = (
         (_FFLAGS, _FRM), guard=_float_is_on, after=("fs",)),
     Csr(0xC00, "cycle", "Cycle counter; one instruction takes one cycle",
         _count("cycle"), guard=_enabled(_CY)),
-    Csr(0xC01, "time", "Timer, the CLINT's mtime", (_whole(read=_time),), guard=_enabled(_TM)),
+    Csr(0xC01, "time", "Timer, the CLINT's mtime",
+        (_whole(read=_time),), guard=_enabled(_TM), stall_ps=TIME_READ_PS),
     Csr(0xC02, "instret", "Instructions retired", _count("instret"), guard=_enabled(_IR)),
 
     Csr(0x100, "sstatus", "Supervisor view of mstatus",

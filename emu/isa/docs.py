@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 
 from emu.isa import EXTENSIONS, TABLE, Instruction, xaitensor
-from emu.isa.csrs import BY_NUMBER, LANE_CSRS, Csr
+from emu.isa.csrfields import Csr
+from emu.isa.csrs import BY_NUMBER, LANE_CSRS
 from emu.isa.xaitensor.docs import sections
 
 _HEAD = """# The instruction set

@@ -83,7 +83,7 @@ def on_reference(s: Situation) -> Outcome:
     hart.memory.view(CODE, 4)[:] = s.word.to_bytes(4, "little")
     hart.memory.view(DATA, DATA_SIZE)[:] = s.data
     engine.step()
-    assert hart.instret == 1, f"trapped with cause {hart.csr.mcause}"
+    assert hart.instret == 1, f"trapped with cause {hart.state.mcause}"
     state = hart.state
     data = bytes(hart.memory.view(DATA, DATA_SIZE))
     return Outcome(tuple(state.x), tuple(state.f), state.pc, state.fflags, data)

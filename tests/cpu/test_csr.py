@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cpu.traps import Cause, Interrupt
-from emu.isa.csrs import BY_NAME
+from emu.isa.causes import Cause, Interrupt
+from emu.isa.csrs import BY_NAME, TIME_READ_PS
 from tests.cpu.machines import Board
 
 ALL = (1 << 64) - 1
@@ -65,10 +65,11 @@ def test_legal_values(board: Board, csr: str, kept: int) -> None:
     assert board[csr] == kept
 
 
-def test_reserved_previous_mode_is_not_stored(board: Board) -> None:
+def test_reserved_previous_mode_becomes_user_mode(board: Board) -> None:
+    """As in Spike and in the Sail model."""
     board["mstatus"] = 1 << 11
     board["mstatus"] = 2 << 11
-    assert board["mstatus"] >> 11 & 3 == 1
+    assert board["mstatus"] >> 11 & 3 == 0
 
 
 def test_sstatus_is_a_view_of_mstatus(board: Board) -> None:
@@ -161,8 +162,20 @@ def test_a_line_is_not_latched_by_setting_other_bits(board: Board) -> None:
 
 
 def test_time_is_the_machines_clock(board: Board) -> None:
-    board.hart.read_time = lambda: 12345
+    board.hart.set_time_base(12345 * 100, 1, 100)
     assert read(board, "time") == (0, 12345)
+
+
+@pytest.mark.parametrize("base_ps", [1 << 80, (1 << 80) + 99, -1, -(1 << 70)])
+def test_time_is_exact_however_far_it_has_been_set(board: Board, base_ps: int) -> None:
+    board.hart.set_time_base(base_ps, 7, 300)
+    board.run("nop; nop; rdtime a0")
+    assert board.x("a0") == (base_ps + 2 * 7) // 300 % (1 << 64)
+
+
+def test_reading_the_time_takes_time(board: Board) -> None:
+    board.run("rdtime a0; rdtime a1; rdcycle a2")
+    assert board.hart.stall_ps == 2 * TIME_READ_PS
 
 
 def test_every_register_reads_in_machine_mode(board: Board) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cpu.traps import Cause, Trap
+from emu.cpu.traps import Trap
+from emu.isa.causes import Cause
 from tests.cpu.machines import BASE, Board
 
 V, R, W, X, U_BIT, A, D = 1, 2, 4, 8, 16, 64, 128

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from emu.cpu.state import CONTEXTS, X_SINK, State
+from emu.cpu import regime
+from emu.cpu.state import NO_CONTEXT, SPACES, X_SINK, State
+
+SATP = 8 << 60 | 0x80000
 
 
 def test_members_lie_one_behind_the_other() -> None:
@@ -18,21 +21,44 @@ def test_the_sink_is_the_register_behind_x31() -> None:
     assert State.offset("x_sink") == State.offset("x") + 8 * X_SINK
 
 
+def _select(state: State, priv: int, satp: int) -> tuple[int, int]:
+    """The contexts of a privilege in an address space."""
+    state.priv, state.satp = priv, satp
+    regime.FIND.python(state.words)
+    regime.SELECT.python(state.words)
+    return state.fetch_context, state.data_context
+
+
 def test_a_regime_seen_before_has_its_context_again() -> None:
     state = State()
-    state.set_regime("a", "b")
-    before = state.fetch_context, state.data_context
-    state.set_regime("c", "d")
-    assert before != (state.fetch_context, state.data_context)
-    state.set_regime("a", "b")
-    assert before == (state.fetch_context, state.data_context)
+    user, supervisor = _select(state, 0, SATP), _select(state, 1, SATP)
+    assert len({*user, *supervisor}) == 4
+    assert _select(state, 1, SATP + 1) not in (user, supervisor)
+    assert _select(state, 0, SATP) == user
+    assert _select(state, 1, SATP) == supervisor
 
 
-def test_flushing_translations_abandons_both_contexts() -> None:
+def test_machine_mode_is_the_same_in_every_address_space() -> None:
     state = State()
-    before = state.fetch_context, state.data_context
-    state.flush_tlb()
-    assert not {*before} & {state.fetch_context, state.data_context}
+    assert _select(state, 3, SATP) == _select(state, 3, 0) == _select(state, 3, SATP + 5)
+
+
+def test_an_address_space_that_lost_its_row_gets_new_contexts() -> None:
+    state = State()
+    before = _select(state, 1, SATP)
+    _select(state, 1, SATP + SPACES)
+    after = _select(state, 1, SATP)
+    assert not {*before} & {*after}
+
+
+def test_flushing_translations_abandons_all_contexts() -> None:
+    state = State()
+    spaces = [(priv, satp) for satp in (0, SATP, SATP + 1) for priv in (0, 1, 3)]
+    before = {context for space in spaces for context in _select(state, *space)}
+    regime.FORGET.python(state.words)
+    after = {context for space in spaces for context in _select(state, *space)}
+    assert not before & after
+    assert state.oldest_context > max(before)
 
 
 def test_flushing_code_keeps_data_translations() -> None:
@@ -44,12 +70,15 @@ def test_flushing_code_keeps_data_translations() -> None:
     assert state.code_generation != generation
 
 
-def test_the_buffers_are_cleared_before_a_context_is_used_again() -> None:
+def test_when_the_numbers_are_used_up_nothing_hits_until_the_buffers_are_clear() -> None:
     state = State()
-    first = state.data_context
-    state.load_tlb[0] = first
-    for _ in range(CONTEXTS):
-        state.flush_tlb()
-        if state.load_tlb[0] == state.data_context:
-            raise AssertionError("a stale entry hits")
+    used = {state.fetch_context, state.data_context}
+    while state.data_context != NO_CONTEXT:
+        assert not {state.fetch_context, state.data_context} & used - {1, 2}
+        used |= {state.fetch_context, state.data_context}
+        regime.FORGET.python(state.words)
+        regime.SELECT.python(state.words)
+    state.load_tlb[0] = 1
+    state.start_contexts_anew()
     assert state.load_tlb[0] == 0
+    assert 0 < state.fetch_context < NO_CONTEXT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cpu.traps import Cause, Interrupt
+from emu.isa.causes import Cause, Interrupt
 from tests.cpu.machines import BASE, HANDLER, Board
 
 U, S, M = 0, 1, 3
@@ -161,14 +161,37 @@ def test_wfi_waits_and_ends_on_a_masked_interrupt(board: Board) -> None:
     assert (board.x("a0"), board.hart.waiting) == (1, False)
 
 
-def test_unmasking_a_pending_interrupt_stops_the_run(board: Board) -> None:
+def test_unmasking_a_pending_interrupt_takes_it_within_the_run(board: Board) -> None:
+    board["mie"] = 1 << Interrupt.MTI
+    board.program("nop", HANDLER)
+    board.program("csrrsi a0, mstatus, 8; nop; nop")
+    board.hart.set_interrupt(Interrupt.MTI, True)
+    assert board.engine.run(2) == "budget"
+    assert (board["mepc"], board.hart.instret) == (BASE + 4, 2)
+    assert board.hart.state.pc == HANDLER + 4
+
+
+def test_an_interrupt_unmasked_by_the_last_instruction_is_taken_in_the_next_run(
+    board: Board,
+) -> None:
     board["mie"] = 1 << Interrupt.MTI
     board.program("csrrsi a0, mstatus, 8; nop; nop")
     board.hart.set_interrupt(Interrupt.MTI, True)
-    assert board.engine.run(10) == "attention"
-    assert board.hart.instret == 1
+    assert board.engine.run(1) == "budget"
+    assert board.hart.state.pc == BASE + 4
     board.engine.step()
-    assert board["mepc"] == BASE + 4
+    assert (board["mepc"], board.hart.state.pc) == (BASE + 4, HANDLER)
+
+
+def test_machine_interrupts_come_before_those_of_the_supervisor(board: Board) -> None:
+    """Section 3.1.9: whatever their numbers, those to machine mode are taken first."""
+    board["mideleg"] = 1 << Interrupt.SEI
+    board["mie"] = board["mip"] = 1 << Interrupt.SEI | 1 << Interrupt.STI
+    board["mstatus"] = SIE
+    board.program("nop")
+    board.enter(U)
+    board.engine.step()
+    assert board["mcause"] == 1 << 63 | Interrupt.STI
 
 
 def test_run_stops_before_a_breakpoint_but_not_on_its_first_instruction(board: Board) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from emu.cpu.native import NativeEngine
-from emu.cpu.traps import Cause
 from emu.isa import TABLE
 from emu.isa.assemble import assemble_line
+from emu.isa.causes import Cause
 from emu.isa.disassemble import disassemble
 from tests.cpu.machines import BASE, Board
 

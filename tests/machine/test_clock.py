@@ -15,6 +15,10 @@ class Source:
 
     instret: int = 0
     stall_ps: int = 0
+    base: tuple[int, int, int] = (0, 0, 0)
+
+    def set_time_base(self, base_ps: int, ps_per_insn: int, ps_per_tick: int) -> None:
+        self.base = base_ps, ps_per_insn, ps_per_tick
 
 
 def test_time_is_instructions_stalls_and_skips() -> None:
@@ -30,6 +34,7 @@ def test_time_is_instructions_stalls_and_skips() -> None:
     clock.set_now(2_000_000)
     assert clock.now_ps == 2_000_000
     assert clock.ticks == 2_000_000 // PS_PER_TICK
+    assert source.base == (2_000_000, 500, PS_PER_TICK)
 
 
 def test_events_run_in_order_of_time_and_then_of_scheduling() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from emu.bus import BusFault
 from emu.cpu.mmu import LEVELS, PAGE_BITS
-from emu.cpu.traps import M_MODE
+from emu.isa.causes import M_MODE
 from emu.machine import Machine
 from toolchain.debug.errors import DebugError
 
@@ -66,7 +66,7 @@ class GuestMemory:
     def _translate(self, vaddr: int) -> tuple[int, int]:
         """The physical address of `vaddr`, and where its page ends (virtually)."""
         hart = self._machine.hart
-        satp = hart.csr.satp
+        satp = hart.state.satp
         levels = LEVELS.get(satp >> 60)
         if hart.state.priv == M_MODE or levels is None:
             return vaddr, 1 << 64

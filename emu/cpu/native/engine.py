@@ -91,6 +91,7 @@ class NativeEngine:
         words = self._state.words  # by index: this is what every access to a device goes through
         words[_BUDGET] = budget
         self._run(self._address)
+        self.hart.follow()
         done, why = budget - words[_BUDGET], words[_EXIT_CODE]
         if why in (_ON_LOAD, _ON_STORE):
             return done + self._missed(words[_EXIT_INFO], why == _ON_STORE)

@@ -270,6 +270,20 @@ def _fp(frame: Frame, node: Node) -> ir.Value:
     return emit_fp(frame, str(name), rounding, [value(frame, a) for a in operands])
 
 
+def _index(frame: Frame, index: Arg) -> ir.Value | None:
+    return None if index is None else value(frame, index)
+
+
+def _read_word(frame: Frame, node: Node) -> ir.Value:
+    name, index = node.args
+    return frame.load(str(name), _index(frame, index))
+
+
+def _write_word(frame: Frame, node: Node) -> None:
+    name, index, written = node.args
+    frame.store(str(name), value(frame, written), _index(frame, index))
+
+
 READINGS: dict[str, Reading] = {
     "const": _const, "slot": _slot, "pc": _pc, "select": _select,
     "add": _binary("add"), "sub": _binary("sub"), "mul": _binary("mul"),
@@ -287,6 +301,7 @@ READINGS: dict[str, Reading] = {
     "load": _load, "store": _store, "reserve": _reserve, "reserved": _reserved,
     "trap_if": _trap_if, "fp_check": _fp_check, "fp": _fp, "system": _system,
     "jump": _jump, "branch": _take_branch,
+    "read_word": _read_word, "write_word": _write_word,
 }  # fmt: skip
 
 if _missing := OPS.keys() ^ READINGS.keys():

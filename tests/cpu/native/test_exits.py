@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emu.cpu import regime
 from emu.cpu.state import PAGE_SIZE, Dirty, Exit, State
 from emu.isa.assemble import assemble_line
 from tests.cpu.native.bare import RAM_BASE, Bare
@@ -169,10 +170,12 @@ def test_another_regime_does_not_hit_the_entries_of_this_one() -> None:
     bare.state.x[10] = DATA
     assert bare.run(1) == Exit.BUDGET
     before = bare.state.data_context
-    bare.state.set_regime("user", "user")
+    bare.state.priv = 1
+    regime.SELECT.python(bare.state.words)
     assert bare.state.data_context != before
     assert bare.run(1) == Exit.LOAD_MISS
-    bare.state.set_regime(None, None)
+    bare.state.priv = 0
+    regime.SELECT.python(bare.state.words)
     assert bare.run(1) == Exit.BUDGET
 
 

@@ -74,7 +74,7 @@ def on_harts(program: Program) -> list[Result]:
         hart = Hart(Bus(memory), memory)
         engine = ReferenceEngine(hart)
         hart.reset(CODE + START)
-        hart.csr.mtvec = trap = CODE + 0x8000
+        hart.state.mtvec = trap = CODE + 0x8000
         hart.state.fs = Dirty.INITIAL
         x, f = _registers(program, lane)
         for i in range(32):
@@ -85,7 +85,7 @@ def on_harts(program: Program) -> list[Result]:
         end = CODE + START + len(program.code)
         while hart.state.pc not in (end, trap):
             engine.step()
-        stopped = hart.csr.mepc if hart.state.pc == trap else None
+        stopped = hart.state.mepc if hart.state.pc == trap else None
         data = bytes(memory.view(window, RESULT))
         results.append(Result(tuple(hart.state.x), tuple(hart.state.f), data, stopped))
     return results

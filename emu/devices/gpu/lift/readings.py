@@ -341,7 +341,8 @@ def _nothing(frame: Frame, node: Node) -> None:
     """Lanes have no state of the floating-point unit; an atomic's alignment is checked with it."""
 
 
-def _reservation(frame: Frame, node: Node) -> Value:
+def _absent(frame: Frame, node: Node) -> Value:
+    """Lanes have no reservations and no state block."""
     raise Illegal
 
 
@@ -359,7 +360,7 @@ READINGS: dict[str, Reading] = {
     "read_x": _read("x"), "write_x": _write("x"), "read_f": _read("f"), "write_f": _write("f"),
     "load": _load, "store": _store, "jump": _jump, "branch": _branch, "fp": _fp,
     "system": _system, "trap_if": _nothing, "fp_check": _nothing,
-    "reserve": _reservation, "reserved": _reservation,
+    **dict.fromkeys(("reserve", "reserved", "read_word", "write_word"), _absent),
 }  # fmt: skip
 
 if _missing := OPS.keys() ^ READINGS.keys():

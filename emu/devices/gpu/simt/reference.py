@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 
 from emu.cpu.pysource import ARITHMETIC
 from emu.cpu.softfloat import OPERATIONS as FLOATING
-from emu.cpu.traps import Cause
 from emu.devices.gpu.dispatch import (
     BadDispatch,
     Counts,
@@ -37,6 +36,7 @@ from emu.devices.gpu.simt.memory import LaneFault, Memory
 from emu.devices.gpu.simt.source import source
 from emu.devices.gpu.simt.warp import RETURN_ADDRESS, Group, Warp
 from emu.isa import TABLE, Instruction
+from emu.isa.causes import Cause
 from emu.isa.decode import decode
 from emu.isa.graph import Node
 

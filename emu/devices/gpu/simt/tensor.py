@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from emu.cpu.traps import Cause, Trap
+from emu.cpu.traps import Trap
 from emu.devices.gpu.dispatch import Counts, FaultCode, Region
 from emu.devices.gpu.simt.memory import LaneFault
+from emu.isa.causes import Cause
 
 if TYPE_CHECKING:
     from emu.cpu.tensor.execution import Work
