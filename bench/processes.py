@@ -24,8 +24,8 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def new_cache(folder: Path, used: Path) -> Path:
-    """A cache in `folder` as it is before the first run of a fresh checkout: of what `used` has, only
-    the bytecode of Python's library and of installed packages, which installing makes."""
+    """A cache in `folder` as it is before the first run of a fresh checkout: what `used` has of the
+    bytecode of Python's library and of installed packages, which installing makes."""
     shutil.copytree(used / _PYTHON, folder / _PYTHON)
     ours = folder / _PYTHON / ROOT.relative_to(ROOT.anchor)
     for package in _PACKAGES:

@@ -1,9 +1,10 @@
 """How fast guest programs run: `aios bench cpu`.
 
 Each program of `bench/programs/` runs natively (gcc -O2), on QEMU's system emulation, and on AIos,
-cold (nothing is kept from an earlier run: all is compiled in that one) and warm (with the cache that
-earlier runs have left), a process each, by turns, several times over: the host's moods meet all.
-Medians go into the report (`bench.cpu.report`). Every machine must print the same result.
+cold (nothing is kept from an earlier run: all is compiled in that one) and warm (with the cache
+that earlier runs have left), a process each, by turns, several times over: what else happens on the
+host meets all of them. Medians go into the report (`bench.cpu.report`). Every machine must print
+the same result.
 """
 
 from __future__ import annotations
