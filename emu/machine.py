@@ -144,7 +144,7 @@ class Machine:
         tree_image = loader.raw(tree, tree_at, memory, "the device tree")
         self.symbols = {**(second.symbols if second else {}), **first.symbols}
         """Those of `emu.loader.HOST_SYMBOLS` that the programs define."""
-                self._images = [image for image in (first, second, initrd, tree_image) if image]
+        self._images = [image for image in (first, second, initrd, tree_image) if image]
         rom = BootRom(first.entry, tree_at, second.entry if second else 0)
         self.bus.map(at.BOOT_ROM, at.BOOT_ROM_SIZE, rom)
 
