@@ -220,18 +220,27 @@ class Machine:
                     return ExitStatus(CODE_LIMIT, reason)
                 hart = self.current
                 budget, before = self._budget(left), hart.instret
+                stalled = hart.stall_ps
                 why = self._engine(hart).run(budget)
                 if why == "breakpoint" or self._stands_at_breakpoint(before):
                     return BREAKPOINT
                 if left is not None:
                     # Traps use the budget up too: a guest that only traps is stopped as well.
-                    left -= budget if why == "budget" else max(0, hart.instret - before)
+                    retired = hart.instret - before
+                    trapped = 0 if retired else (hart.stall_ps - stalled) // hart.trap_ps
+                    left -= budget if why == "budget" else max(0, retired, trapped)
             assert self._status is not None
             return self._status
         except ConsoleQuit:
             return ExitStatus(0, "You ended the run.")
         finally:
             self.console.flush()
+
+    def stop(self, status: ExitStatus) -> None:
+        """Have the present `run` end soon, between two instructions, with that status. A signal's
+        handler may call it."""
+        self._status = status
+        self._call_attention()
 
     def _stands_at_breakpoint(self, before: int) -> bool:
         """Whether the engine's budget ended just in front of a breakpoint, which the next run would

@@ -21,6 +21,7 @@ NAME = "run"
 HELP = "run a kernel on the machine (Ctrl-A x ends it)"
 
 _EXIT_CODE_LIMIT = 256
+_LONGEST_TIMEOUT_S = 10**9  # the host's timers take no more than a few billion seconds
 _CHOICES = {
     "if": ("nvme", "virtio"),
     "format": ("raw",),
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_machine_arguments(parser)
     parser.add_argument(
         "--max-instructions", type=_count, metavar="N", help="stop after N instructions (exit 124)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="stop after that much of the host's time, whatever the guest does (exit 124)",
     )
     parser.add_argument(
         "--power-cut-at",
@@ -119,6 +126,18 @@ def _size(text: str) -> int:
     except ValueError:
         reason = f"'{text}' is no size; write a number and KiB, MiB or GiB, as 512MiB"
         raise argparse.ArgumentTypeError(reason) from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds") from None
+    if not 0 < value <= _LONGEST_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not between 0 and {_LONGEST_TIMEOUT_S} seconds"
+        )
+    return value
 
 
 def _time(text: str) -> int:
@@ -231,14 +250,29 @@ def make_machine(args: argparse.Namespace, *, console: Console | None = None) ->
 
 def run(args: argparse.Namespace) -> int:
     """Run until the guest ends it; the exit code is the guest's."""
-    with make_machine(args) as machine:
-        if args.power_cut_at is not None:
-            machine.cut_power_at(args.power_cut_at)
-        machine.console.start()
-        status = machine.run(args.max_instructions)
-        if args.signature is not None:
-            _write_signature(machine, args.signature, args.signature_granularity)
+    if args.timeout is None:
+        with make_machine(args) as machine:
+            return report(_run(machine, args))
+    from toolchain.time_limit import TimeIsOver, TimeLimit
+
+    with TimeLimit(args.timeout) as limit:
+        try:
+            with make_machine(args) as machine:
+                limit.start(machine)
+                status = _run(machine, args)
+        except TimeIsOver:
+            status = limit.status
     return report(status)
+
+
+def _run(machine: Machine, args: argparse.Namespace) -> ExitStatus:
+    if args.power_cut_at is not None:
+        machine.cut_power_at(args.power_cut_at)
+    machine.console.start()
+    status = machine.run(args.max_instructions)
+    if args.signature is not None:
+        _write_signature(machine, args.signature, args.signature_granularity)
+    return status
 
 
 def _write_signature(machine: Machine, path: str, granularity: int) -> None:
