@@ -1,20 +1,29 @@
-# Reset, and the firmware: the only code that runs in machine mode.
+# Reset: every hart begins here in machine mode, and the first one starts the kernel.
 #
 # The boot ROM (QEMU's or ours) jumps to _start with a0 = hart number, a1 = device tree. Machine
-# mode hands everything it can to supervisor mode and keeps two services, called by `ecall` with a7:
-#
-#   0  set_timer(a0 = address of mtimecmp, a1 = time)   raises STIP when mtime reaches a1; -1: never
-#   8  shutdown(a0 = address of the finisher, a1 = word) writes the word, which ends the machine
-#
-# The firmware knows no addresses: what it writes to comes with the call, from the device tree.
+# mode hands everything it can to supervisor mode and stays behind it as the SBI (asm/sbi.s). Hart 0
+# runs the kernel; the others wait in `stopped` until somebody asks the SBI to start them.
 # _start must be the first instruction of the image, for QEMU jumps to the base of RAM.
+
+        .equ    HARTS, 8                # as many as the firmware has room for
+        .equ    BLOCK, 128              # a hart's block: asm/sbi.s says what is in it
+        .equ    STATE, 64
+        .equ    GO, 72
+        .equ    ADDRESS, 80
+        .equ    OPAQUE, 88
+        .equ    IPI, 96
+        .equ    REQUESTED, 104
+        .equ    DONE, 108
+        .equ    MSIP, 120
 
         .section .text
         .globl  _start
 _start:
         csrw    mie, zero
         csrr    t0, mhartid
-        bnez    t0, park                # one hart runs the kernel
+        li      t1, HARTS
+        bgeu    t0, t1, lost
+        bnez    t0, stopped
 
         la      t0, __bss_start         # RAM is not zero after the finisher's reset
         la      t1, __bss_end
@@ -23,16 +32,66 @@ _start:
         addi    t0, t0, 8
         j       1b
 2:
-        la      t0, firmware_stack_top
+        call    find_board              # these two keep a0 and a1
+        call    make_blocks
+        call    prepare
+        la      t1, supervisor_start
+        j       start
+
+# A hart that runs nothing waits for its software interrupt, and then for a reason to start. Memory
+# holds nothing of use to it until hart 0 has sent that.
+        .globl  stopped
+stopped:
+        call    prepare
+        csrwi   mie, 8                  # MSIE ends the wait; nothing traps in machine mode
+1:      wfi
+        csrr    t1, mip
+        andi    t1, t1, 8
+        beqz    t1, 1b
+        fence   rw, rw
+        ld      t1, MSIP(t0)
+        sw      zero, 0(t1)
+        fence   iorw, iorw
+        ld      t1, GO(t0)
+        beqz    t1, 1b
+        sd      zero, GO(t0)
+        csrr    a0, mhartid
+        ld      a1, OPAQUE(t0)
+        ld      t1, ADDRESS(t0)
+
+# Begin in supervisor mode at t1: nothing is pending, nothing enabled. t0 is the hart's block.
+start:
+        sw      zero, IPI(t0)
+        lw      t2, REQUESTED(t0)       # it fences below, so what others have asked for is done
+        sw      t2, DONE(t0)
+        sd      zero, STATE(t0)         # STARTED
+        li      t2, 0x22                # STIP, SSIP
+        csrc    mip, t2
+        csrwi   mie, 8                  # MSIE: other harts may want something
+
+# To supervisor mode at t1, as the SBI says of a hart that starts or resumes: no translation,
+# interrupts disabled. t0 is the hart's block; a0 = hart number.
+        .globl  enter_supervisor
+enter_supervisor:
         csrw    mscratch, t0
+        csrw    mepc, t1
+        csrw    satp, zero
+        sfence.vma
+        fence.i
+        li      t0, 0x1f802             # MPP (12:11), FS (14:13), XS (16:15), SIE
+        csrc    mstatus, t0
+        li      t0, 0x2800              # supervisor mode, the FPU initial, tensors off
+        csrs    mstatus, t0
+        mret
+
+# The registers of machine mode that never change, and t0 = this hart's block.
+prepare:
         la      t0, firmware_trap
         csrw    mtvec, t0
-
         li      t0, -1                  # PMP entry 0: all of memory, for supervisor mode too
         csrw    pmpaddr0, t0
         li      t0, 0x1f                # NAPOT, read, write, execute
         csrw    pmpcfg0, t0
-
         li      t0, -1                  # all exceptions to supervisor mode, but its own ecall
         xori    t0, t0, 0x200
         csrw    medeleg, t0
@@ -41,15 +100,20 @@ _start:
         li      t0, 7                   # cycle, time and instret may be read below
         csrw    mcounteren, t0
         csrw    scounteren, t0
+        csrr    t0, mhartid
+        li      t1, BLOCK
+        mul     t0, t0, t1
+        la      t1, blocks
+        add     t0, t0, t1
+        ret
 
-        li      t0, 0x1f800             # MPP (12:11), FS (14:13), XS (16:15)
-        csrc    mstatus, t0
-        li      t0, 0x2800              # to supervisor mode, the FPU initial, tensors off
-        csrs    mstatus, t0
-        csrw    satp, zero
-        la      t0, supervisor_start
-        csrw    mepc, t0
-        mret
+# What is not meant to happen, a fault of the firmware itself or a hart too many: nobody is left to
+# tell.
+        .globl  lost
+lost:
+        csrw    mie, zero
+1:      wfi
+        j       1b
 
 supervisor_start:
         csrw    sie, zero
@@ -60,58 +124,8 @@ supervisor_start:
         csrw    stvec, t0
         call    kernel_main             # kernel_main(hart number, device tree)
         call    kern_main               # the statements of main.kern; does not return
-park:
-        wfi
-        j       park
-
-# Machine mode's trap handler: the timer, the two services, and nothing else.
-        .balign 4
-firmware_trap:
-        csrrw   sp, mscratch, sp
-        addi    sp, sp, -16
-        sd      t0, 0(sp)
-        sd      t1, 8(sp)
-        csrr    t0, mcause
-        bltz    t0, timer_expired
-        li      t1, 9                   # ecall from supervisor mode
-        bne     t0, t1, park            # a fault of the firmware itself: nobody is left to tell
-        csrr    t0, mepc
-        addi    t0, t0, 4
-        csrw    mepc, t0
-        beqz    a7, set_timer
-        li      t1, 8
-        bne     a7, t1, unknown_service
-        sw      a1, 0(a0)
-        fence   iorw, iorw              # the write must reach the finisher before anything follows
-        j       service_done
-
-set_timer:
-        li      t0, 0x20                # withdraw what the last timer raised (STIP)
-        csrc    mip, t0
-        li      t0, 0x80                # MTIE
-        csrc    mie, t0
-        sd      a1, 0(a0)
-        li      t1, -1
-        beq     a1, t1, service_done
-        csrs    mie, t0
-service_done:
-        li      a0, 0
-        j       firmware_return
-unknown_service:
-        li      a0, -2                  # SBI_ERR_NOT_SUPPORTED
-        j       firmware_return
-
-timer_expired:
-        li      t0, 0x80                # mtimecmp stays in the past: silence it, and hand it down
-        csrc    mie, t0
-        li      t0, 0x20
-        csrs    mip, t0
-firmware_return:
-        ld      t0, 0(sp)
-        ld      t1, 8(sp)
-        addi    sp, sp, 16
-        csrrw   sp, mscratch, sp
-        mret
+1:      wfi
+        j       1b
 
 # Two facts that only the linker and this file know.
         .globl  image_end
@@ -131,6 +145,4 @@ kernel_stack_guard:
 kernel_stack_top:
         .zero   8192
 trap_stack_top:
-        .zero   512
-firmware_stack_top:
         .zero   16

@@ -73,7 +73,7 @@ class Witness(Trace):
                 (self._complete if is_head else self._submit)(queue, ring)
                 ring.at = (ring.at + 1) % ring.entries
 
-    def irq(self, line: str, level: bool) -> None:
+    def irq(self, line: str, level: bool, hart: int = 0) -> None:
         """Of no interest."""
 
     def trap(self, cause: int, tval: int, pc: int, handler: int) -> None:
