@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class Run:
     instructions: int
     start_seconds: float
     """From making the machine to the first marker."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the program's own checks held."""
+        return int(self.result, 16) != 0
 
     @property
     def mips(self) -> float:
@@ -88,25 +94,31 @@ def main() -> None:
     parser.add_argument("--native", action="store_true", help="run it natively before and after")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        for program in programs.choose(args.names):
-            _measure(program, args, Path(name))
+        right = [_measure(program, args, Path(name)) for program in programs.choose(args.names)]
+    sys.exit(not all(right))
 
 
-def _measure(program: programs.Program, args: argparse.Namespace, folder: Path) -> None:
+def _measure(program: programs.Program, args: argparse.Namespace, folder: Path) -> bool:
+    """Run it and print; whether its own checks held every time."""
     rounds = program.scaled(args.scale)
     image = programs.with_rounds(programs.image(program, folder), rounds)
     natively = [native_seconds(program, rounds, folder)] if args.native else []
+    right = True
     for _ in range(args.runs):
         done = run(image, args.engine)
         if args.native:
             natively.append(native_seconds(program, rounds, folder))
         times = [seconds for seconds in natively if seconds is not None]
         against = f"  {done.seconds / min(times):6.2f} x native" if times else ""
+        right = right and done.right
+        wrong = "" if done.right else "  WRONG: a check within the program failed"
         print(
             f"{program.name:12} {done.seconds:8.3f} s  {done.instructions / 1e6:9.1f} M  "
-            f"{done.mips:8.1f} MIPS  start {done.start_seconds:.3f} s  {done.result}{against}",
+            f"{done.mips:8.1f} MIPS  start {done.start_seconds:.3f} s  "
+            f"{done.result}{against}{wrong}",
             flush=True,
         )
+    return right
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from emu.errors import AiosError
 QEMU = "qemu-system-riscv64"
 _MAIN = "import sys; from toolchain.cli import main; sys.exit(main())"
 _LIMIT_SECONDS = 600
+"""A process that takes longer is killed, which is an error."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,11 @@ def _run(command: list[str], environment: dict[str, str]) -> Timing:
         cwd=processes.ROOT,
     ) as process:
         assert process.stdout is not None
+        limit = threading.Timer(_LIMIT_SECONDS, process.kill)
+        limit.start()
         marks.extend((time.perf_counter(), line.split()) for line in process.stdout)
-        process.wait(_LIMIT_SECONDS)
+        process.wait()
+        limit.cancel()
     seconds = time.perf_counter() - start
     words = [word for _, words in marks for word in words]
     if process.returncode or words[:2] != ["begin", "end"]:
