@@ -52,7 +52,8 @@ UNTRANSLATED = SPACES * SPACE_WORDS
 """Rows of address spaces (`emu.cpu.regime`): their number, their size, where the contexts are in
 them, and where the row stands that is for no address space."""
 
-EXTENTS, RUNS = 256, 32
+EXTENTS, RUNS, WINDOWS = 256, 32, 8
+HANDLERS = 8192
 TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
 X_SINK = 32
@@ -206,6 +207,9 @@ class State(_Layout):
     store_extents = Words(4 * EXTENTS, "context | start | bytes | host address - virtual address")
     load_runs = Words(4 * RUNS, "as in load_extents")
     store_runs = Words(4 * RUNS, "as in store_extents")
+    windows = Words(4 * WINDOWS, "context | start | limit | host address, by data context")
+    cells = Words(4 * HANDLERS, "What must hold for a region, by the number of its handler.")
+    handlers = Words(HANDLERS, "Host addresses of handlers: the interpreter's, then regions'.")
 
     def __init__(self) -> None:
         self._block = mmap.mmap(-1, self.total * WORD)
@@ -229,8 +233,8 @@ class State(_Layout):
         numbers again."""
         from emu.cpu import regime  # is derived from what is declared here
 
-        first = self.indices["fetch_tlb"]
-        self.words[first:] = memoryview(bytes((self.total - first) * WORD)).cast("Q")
+        first, end = self.indices["fetch_tlb"], self.indices["handlers"]
+        self.words[first:end] = memoryview(bytes((end - first) * WORD)).cast("Q")
         self.next_context = self.oldest_context = 1
         self.generation += 1
         for i in range(len(self.spaces)):

@@ -60,6 +60,7 @@ class NativeEngine:
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self._run: Callable[[ctypes.c_void_p], None] = prototype(self._code.address("run"))
         self._address = ctypes.c_void_p(hart.state.address)
+        prototype(self._code.address("install"))(self._address)
 
     def step(self) -> None:
         """Execute exactly one instruction, or take one trap."""

@@ -138,12 +138,19 @@ def _constrained(
 
 def _require_rounding(frame: Frame, rounding: ir.Value | None, static: int) -> None:
     """Bail unless the rounding mode is `static`, or dynamic with frm equal to it."""
-    if rounding is None:
+    if rounding is None or frame.rounds_statically:
         return
     b = frame.builder
     is_dynamic = b.icmp_unsigned("==", rounding, i64(DYN))
     effective = b.select(is_dynamic, frame.load("frm"), rounding)
     frame.bail_if(b.icmp_unsigned("!=", effective, i64(static)))
+
+
+def rounds_as_host(name: str, rm: int) -> bool:
+    """Whether the operation `name` with the rm field `rm` is done natively while frm says to
+    nearest: conversions to integers when they truncate, all others when they round so."""
+    to_integer = ".to_i" in name or ".to_u" in name
+    return rm == RTZ if to_integer else rm in (RNE, DYN)
 
 
 def _is_nan(frame: Frame, form: Float, bits: ir.Value) -> ir.Value:
@@ -153,8 +160,20 @@ def _is_nan(frame: Frame, form: Float, bits: ir.Value) -> ir.Value:
 
 def _canonical(frame: Frame, form: Float, result: ir.Value) -> ir.Value:
     """The bits of a computed value, any NaN replaced by the canonical one."""
-    bits = frame.builder.bitcast(result, form.integer)
-    return frame.builder.select(_is_nan(frame, form, bits), form.constant(form.nan), bits)
+    b = frame.builder
+    if not frame.rounds_statically:
+        bits = b.bitcast(result, form.integer)
+        return b.select(_is_nan(frame, form, bits), form.constant(form.nan), bits)
+    # A branch that is never taken costs less than a choice in the chain of dependent results.
+    here, nan, rest = b.block, b.append_basic_block("nan"), b.append_basic_block("number")
+    b.cbranch(b.fcmp_unordered("uno", result, result), nan, rest).set_weights([1, 100000])
+    b.position_at_end(nan)
+    b.branch(rest)
+    b.position_at_end(rest)
+    chosen = b.phi(form.type)
+    chosen.add_incoming(result, here)
+    chosen.add_incoming(b.bitcast(form.constant(form.nan), form.type), nan)
+    return b.bitcast(chosen, form.integer)
 
 
 # Operations

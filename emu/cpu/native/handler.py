@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from llvmlite import ir
 
@@ -46,6 +47,8 @@ class Frame:
     jump: ir.Value | None = None
     branch: tuple[ir.Value, ir.Value] | None = None
     pause: ir.Value | None = None
+    rounds_statically: ClassVar[bool] = False
+    """Whether rounding modes were looked at before the code was made."""
     _slow: ir.Block | None = None
     _operands: dict[str, ir.Value] = field(default_factory=dict)
 
@@ -170,6 +173,18 @@ class Frame:
         self.dispatch(record, pc, count)
 
     # Guest memory
+
+    def access(
+        self,
+        address: ir.Value,
+        size: int,
+        buffer: str,
+        miss: Exit,
+        action: Callable[[ir.Value], ir.Value | None],
+    ) -> ir.Value | None:
+        """Do `action` with the host pointer of `size` bytes at a virtual address, or bail; gives
+        what it gives."""
+        return action(self.translate(address, size, buffer, miss))
 
     def translate(self, address: ir.Value, size: int, buffer: str, miss: Exit) -> ir.Value:
         """Host pointer of `size` bytes at a virtual address, or bail.

@@ -1,6 +1,7 @@
 """The interpreter's module: a handler for every instruction, and the few functions around them.
 
-    run(state)   execute until an exit: BUDGET, or an instruction that Python must deal with
+    install(state)   enter the handlers in the state's table
+    run(state)       execute until an exit: BUDGET, or an instruction that Python must deal with
 
 Handlers call each other and never return; `run` enters through `enter`, which every jump between
 pages uses, and an `exit_*` function ends the chain of tail calls by returning, to `run`.
@@ -15,7 +16,7 @@ from emu.cpu.native.floating import NATIVE_FLOAT, enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
 from emu.cpu.native.layout import FIRST_INSTRUCTION, RECORD_SCALE, Handler
 from emu.cpu.native.readings import perform
-from emu.cpu.native.refill import REFILLED, emit_refill
+from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
 from emu.isa import TABLE, Instruction
 
@@ -32,13 +33,18 @@ def build() -> ir.Module:
         Handler.BREAK: "exit_break",
         Handler.SLOW: "exit_slow",
         Handler.STRADDLE: "straddle",
+        Handler.LOAD_MISS: "exit_load_miss",
+        Handler.STORE_MISS: "exit_store_miss",
     }
-    functions = [_handler(module, names[Handler(n)]) for n in range(FIRST_INSTRUCTION)]
+    finders = {Handler.FIND_LOAD: "load", Handler.FIND_STORE: "store"}
+    functions = [
+        _handler(module, names[n]) if n in names else emit_find(module, finders[n]) for n in Handler
+    ]
     for instruction, number in handlers.items():
         if number != Handler.SLOW:
             functions.append(_handler(module, f"insn_{instruction.mnemonic}"))
             perform(Frame(functions[-1], instruction.length), instruction.steps)
-    table = _table(module, functions)
+    _emit_install(module, functions)
     for why in Exit:
         exit_ = _handler(module, f"exit_{why.name.lower()}")
         f = Frame(exit_, 0)
@@ -49,7 +55,7 @@ def build() -> ir.Module:
     identify, fill = emit_identify(module, handlers), emit_fill(module, handlers)
     _emit_decode(_handler(module, "decode"), identify, fill)
     _emit_straddle(_handler(module, "straddle"), identify, fill)
-    _emit_run(module, table)
+    _emit_run(module)
     return module
 
 
@@ -82,12 +88,16 @@ def _handler(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-def _table(module: ir.Module, functions: list[ir.Function]) -> ir.GlobalVariable:
+def _emit_install(module: ir.Module, functions: list[ir.Function]) -> None:
+    """`install(state)`: enter the functions, in their order, in the state's table of handlers."""
     kind = ir.ArrayType(PTR, len(functions))
-    table = ir.GlobalVariable(module, kind, "handlers")
-    table.linkage, table.global_constant = "internal", True
-    table.initializer = ir.Constant(kind, functions)
-    return table
+    constants = ir.GlobalVariable(module, kind, "handlers")
+    constants.linkage, constants.global_constant = "internal", True
+    constants.initializer = ir.Constant(kind, functions)
+    function = ir.Function(module, RUN, "install")
+    b = ir.IRBuilder(function.append_basic_block())
+    b.store(b.load(constants, typ=kind), _member(b, function.args[0], "handlers"))
+    b.ret_void()
 
 
 def _emit_exit(f: Frame, why: Exit) -> None:
@@ -178,13 +188,14 @@ def _emit_straddle(function: ir.Function, identify: ir.Function, fill: ir.Functi
     f.tail(b.load(entry, typ=HANDLER.as_pointer()), f.record, f.pc, f.count)
 
 
-def _emit_run(module: ir.Module, table: ir.GlobalVariable) -> None:
+def _emit_run(module: ir.Module) -> None:
     """`run(state)`, with the C calling convention and the host's FP control put aside meanwhile."""
     function = ir.Function(module, RUN, "run")
     b = ir.IRBuilder(function.append_basic_block())
     (state,) = function.args
     host_control = enter_float(b)
     words = [b.load(_member(b, state, n), typ=LONG) for n in ("pc", "budget")]
+    table = _member(b, state, "handlers")
     b.call(_handler(module, "enter"), [state, state, *words, table], cconv=CONVENTION)
     leave_float(b, host_control, _member(b, state, "fflags"))
     b.ret_void()

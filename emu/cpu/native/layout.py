@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from emu.cpu.state import PAGE_SIZE
+from emu.cpu.state import PAGE_SIZE, Exit
 from emu.isa import TABLE
 
 RECORD_SIZE = 16
@@ -34,9 +34,41 @@ class Handler(IntEnum):
     BREAK = 2  # there may be a breakpoint here
     SLOW = 3  # the reference engine executes whatever stands here
     STRADDLE = 4  # half of the instruction lies on the next virtual page: decode it every time
+    LOAD_MISS = 5  # exits with the address that missed in place of the record
+    STORE_MISS = 6
+    FIND_LOAD = 7  # no handlers: what translations call for accesses outside their window
+    FIND_STORE = 8
 
 
 FIRST_INSTRUCTION = len(Handler)
+
+FIND = {Exit.LOAD_MISS: Handler.FIND_LOAD, Exit.STORE_MISS: Handler.FIND_STORE}
+"""The finder whose failure ends in an exit."""
+
+
+class Cell(IntEnum):
+    """What the words of a region handler's entry in `State.cells` are; the region executes only
+    if all of it holds."""
+
+    CONTEXT = 0  # the fetch context for which the region has been found valid
+    PC = 1  # the virtual address of this way in
+    HANDLER = 2  # the handler of the instruction that stands there, which executes it otherwise
+    NEEDED = 3  # instructions that must be left to execute
+
+
+CELL_SIZE = 8 * len(Cell)
+
+
+class WindowWord(IntEnum):
+    """The words of an entry in `State.windows`."""
+
+    CONTEXT = 0  # the data context in which it holds
+    START = 1  # virtual address
+    LIMIT = 2  # what begins below this offset may be read and written, up to 8 bytes of it
+    HOST = 3  # host address of its start
+
+
+WINDOW_SIZE = 8 * len(WindowWord)
 
 
 class TensorCall(IntEnum):

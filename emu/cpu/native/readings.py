@@ -34,14 +34,19 @@ def value(frame: Frame, node: Arg) -> ir.Value:
     return known
 
 
-def perform(frame: Frame, steps: tuple[Node, ...]) -> None:
-    """Emit the steps of an instruction and the way to the next one; ends the function."""
+def execute(frame: Frame, steps: tuple[Node, ...]) -> None:
+    """Emit the steps of an instruction, up to where control goes: `frame.jump`, `frame.branch`."""
     for step in steps:
         result = READINGS[step.op](frame, step)
         if result is not None:
             frame.values[id(step)] = result
     for action in frame.after:
         action()
+
+
+def perform(frame: Frame, steps: tuple[Node, ...]) -> None:
+    """Emit the steps of an instruction and the way to the next one; ends the function."""
+    execute(frame, steps)
     if frame.jump is not None:
         frame.goto(frame.jump)
     elif frame.branch is not None:
@@ -229,8 +234,14 @@ def _load(frame: Frame, node: Node) -> ir.Value:
     address = value(frame, node.args[0])
     is_amo = node.args[1] == "amo"
     buffer, miss = ("store_tlb", Exit.STORE_MISS) if is_amo else ("load_tlb", Exit.LOAD_MISS)
-    pointer = frame.translate(address, node.width // 8, buffer, miss)
-    return frame.builder.load(pointer, typ=width_of(node), align=1)
+
+
+    def read(pointer: ir.Value) -> ir.Value:
+        return frame.builder.load(pointer, typ=width_of(node), align=1)
+
+    loaded = frame.access(address, node.width // 8, buffer, miss, read)
+    assert loaded is not None
+    return loaded
 
 
 def _store(frame: Frame, node: Node) -> None:
@@ -243,8 +254,11 @@ def _store(frame: Frame, node: Node) -> None:
         frame.builder.cbranch(condition, doing, end)
         frame.builder.position_at_end(doing)
     size = stored.type.width // 8
-    pointer = frame.translate(address, size, "store_tlb", Exit.STORE_MISS)
-    frame.builder.store(stored, pointer, align=1)
+
+    def write(pointer: ir.Value) -> None:
+        frame.builder.store(stored, pointer, align=1)
+
+    frame.access(address, size, "store_tlb", Exit.STORE_MISS, write)
     if end is not None:
         frame.builder.branch(end)
         frame.builder.position_at_end(end)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from emu.cpu.native.handler import LONG, Frame, i64
+from emu.cpu.native.handler import LONG, PTR, Frame, i64
 from emu.cpu.state import PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
 
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
 """The exits that are tried so, and the kind of access of their buffers."""
 _RUN_SIZE = 32
+FINDER = ir.FunctionType(LONG, [PTR, LONG, LONG])
 
 
 def emit_refill(f: Frame, access: str) -> None:
@@ -51,6 +52,59 @@ def emit_refill(f: Frame, access: str) -> None:
     b.store(_word(f, run, 24), f.at(entry, i64(8)))
     f.call("enter", f.record, f.pc, f.count)
     b.position_at_end(give_up)
+
+
+def emit_find(module: ir.Module, access: str) -> ir.Function:
+    """`find_load(state, address, size)`, `find_store`: the host address of that memory, or 0 if the
+    buffer and the runs do not have it. For translations, whose registers it leaves alone."""
+    function = ir.Function(module, FINDER, f"find_{access}")
+    function.calling_convention = "preserve_allcc"
+    function.attributes.add("nounwind")
+    f = Lookup(function)
+    b, (_, address, size) = f.builder, function.args
+    page = b.and_(address, i64(-PAGE_SIZE))
+    last = b.add(address, b.sub(size, i64(1)))
+    index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
+    entry = f.at(f.state, b.add(b.shl(index, i64(4)), i64(State.offset(f"{access}_tlb"))))
+    context = f.load("data_context")
+    key = b.or_(b.and_(last, i64(-PAGE_SIZE)), context)
+    hit, search, look, found, following, fail = (
+        function.append_basic_block(n)
+        for n in ("hit", "search", "look", "found", "following", "fail")
+    )
+    runs = f.at(f.state, i64(State.offset(f"{access}_runs")))
+    start = b.block
+    b.cbranch(b.icmp_unsigned("==", b.load(entry, typ=LONG), key), hit, search)
+    b.position_at_end(hit)
+    b.ret(b.add(address, b.load(f.at(entry, i64(8)), typ=LONG)))
+    b.position_at_end(search)
+    number = b.phi(LONG)
+    number.add_incoming(i64(0), start)
+    b.cbranch(b.icmp_unsigned("<", number, i64(RUNS)), look, fail)
+    b.position_at_end(look)
+    run = f.at(runs, b.mul(number, i64(_RUN_SIZE)))
+    holds = b.and_(_holds(f, run, context, page), _holds(f, run, context, b.and_(last, i64(-PAGE_SIZE))))
+    b.cbranch(holds, found, following)
+    b.position_at_end(following)
+    number.add_incoming(b.add(number, i64(1)), following)
+    b.branch(search)
+    b.position_at_end(found)
+    addend = _word(f, run, 24)
+    b.store(b.or_(page, context), entry)
+    b.store(addend, f.at(entry, i64(8)))
+    b.ret(b.add(address, addend))
+    b.position_at_end(fail)
+    b.ret(i64(0))
+    return function
+
+
+class Lookup(Frame):
+    """The frame of a function that is no handler."""
+
+    def __init__(self, function: ir.Function) -> None:
+        self.function = function
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.state = function.args[0]
 
 
 def _word(f: Frame, run: ir.Value, offset: int) -> ir.Value:

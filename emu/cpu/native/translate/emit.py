@@ -1,0 +1,261 @@
+"""A region's LLVM: one function, guest registers as its variables.
+
+    region(state, record, pc, count, table)      called as a handler, by a tail call
+
+The prologue makes sure that the translation holds here and now (else the instruction's own handler
+executes it), takes the registers from the state block into variables, which LLVM turns into values,
+and goes to the block of `pc`. Every way out writes back the registers that the region may have
+changed and ends in a tail call: to `enter` when control goes elsewhere, to an exit otherwise.
+
+`count` is exact at every way out: a block is entered only when all of its instructions fit, and
+charged as a whole; who leaves in its middle gives back what was not executed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from emu.cpu.native.handler import BYTE, CONVENTION, HANDLER, LONG, PTR, i64
+from emu.cpu.native.layout import CELL_SIZE, FIND, WINDOW_SIZE, Cell, Handler
+from emu.cpu.native.readings import execute
+from emu.cpu.native.translate.frame import RegionFrame
+from emu.cpu.native.translate.region import Block, Region
+from emu.cpu.native.refill import FINDER
+from emu.cpu.state import WINDOWS, Dirty, Exit, State
+from emu.isa.graph import Node
+
+NAME = "region"
+_DOUBLE = ir.DoubleType()
+
+
+def emit(region: Region, window_start: int) -> ir.Module:
+    """The module of a region whose memory window begins at `window_start`."""
+    module = ir.Module(NAME)
+    writer = Writer(module, region, window_start)
+    writer.prologue()
+    for block in region.blocks.values():
+        writer.block(block)
+    return module
+
+
+class Writer:
+    """The function being written, and what all of its instructions share."""
+
+    def __init__(self, module: ir.Module, region: Region, window_start: int) -> None:
+        self.module, self.region, self.window_start = module, region, window_start
+        self.function = ir.Function(module, HANDLER, NAME)
+        self.function.calling_convention = CONVENTION
+        self.function.attributes.add("nounwind")
+        self.state, self.record, self.pc, self.count, self.table = self.function.args
+        self.builder = ir.IRBuilder(self.function.append_basic_block("prologue"))
+        self.labels = {
+            pc: self.function.append_basic_block(f"at_{pc:x}") for pc in sorted(region.blocks)
+        }
+        self._variables: dict[tuple[str, int], ir.Value] = {}
+        self._written: set[tuple[str, int]] = set()
+        self._survey()
+
+    def _survey(self) -> None:
+        """Which registers the region reads and writes, and whether it computes with floats."""
+        used: set[tuple[str, int]] = set()
+        self.uses_float = False
+        for block in self.region.blocks.values():
+            for _, found in block.instructions:
+                for step in found.insn.steps:
+                    self.uses_float |= step.op == "fp_check"
+                    bank = {"x": "x", "f": "f"}.get(step.op[-1])
+                    if step.op not in ("read_x", "read_f", "write_x", "write_f") or bank is None:
+                        continue
+                    index = step.args[0]
+                    assert isinstance(index, Node)
+                    number = (
+                        index.args[0]
+                        if index.op == "const"
+                        else getattr(found, str(index.args[0]))
+                    )
+                    assert isinstance(number, int)
+                    if bank == "x" and number == 0:
+                        continue
+                    used.add((bank, number))
+                    if step.op.startswith("write"):
+                        self._written.add((bank, number))
+        self._used = sorted(used)
+
+    # Ways in
+
+    def prologue(self) -> None:
+        """Check that the translation holds, load what the region uses, go to the block of `pc`."""
+        b, f = self.builder, self.function
+        good, refused = f.append_basic_block("good"), f.append_basic_block("refused")
+        number = b.zext(b.load(self.record, typ=ir.IntType(16)), LONG)
+        cell = self._at(
+            self.state, b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") ))
+        )
+        context = self._word(cell, Cell.CONTEXT)
+        holds = b.icmp_unsigned("==", context, self._state("fetch_context"))
+        holds = b.and_(holds, b.icmp_unsigned("==", self._word(cell, Cell.PC), self.pc))
+        if self.uses_float:
+            holds = b.and_(holds, b.icmp_unsigned("==", self._state("fs"), i64(Dirty.DIRTY)))
+            holds = b.and_(holds, b.icmp_unsigned("==", self._state("frm"), i64(0)))
+        needed = self._word(cell, Cell.NEEDED)
+        holds = b.and_(holds, b.icmp_unsigned(">=", self.count, needed))
+        b.cbranch(holds, good, refused).set_weights([100000, 1])
+        b.position_at_end(refused)
+        original = b.load(
+            self._at(self.table, b.shl(self._word(cell, Cell.HANDLER), i64(3))), typ=HANDLER.as_pointer()
+        )
+        self._tail(original, self.record, self.pc, self.count)
+        b.position_at_end(good)
+        self._open_window()
+        self._load_variables()
+        *others, last = self.region.entries
+        switch = b.switch(self.pc, self.labels[last])
+        for entry in others:
+            switch.add_case(i64(entry), self.labels[entry])
+
+    def _open_window(self) -> None:
+        """The window of the data context in force, empty if it begins elsewhere."""
+        b = self.builder
+        context = self._state("data_context")
+        place = b.mul(b.and_(context, i64(WINDOWS - 1)), i64(WINDOW_SIZE))
+        window = self._at(self.state, b.add(place, i64(State.offset("windows"))))
+        fits = b.and_(
+            b.icmp_unsigned("==", self._word(window, 0), context),
+            b.icmp_unsigned("==", self._word(window, 1), i64(self.window_start)),
+        )
+        self.limit = b.select(fits, self._word(window, 2), i64(0), name="limit")
+        self.window = b.load(self._at(window, i64(24)), typ=PTR, name="window")
+
+    def _load_variables(self) -> None:
+        b = self.builder
+        self._count = b.alloca(LONG, name="count")
+        b.store(self.count, self._count)
+        for bank, number in self._used:
+            kind = LONG if bank == "x" else _DOUBLE
+            variable = self._variables[bank, number] = b.alloca(kind, name=f"{bank}{number}")
+            b.store(b.load(self._register(bank, number), typ=kind), variable)
+
+    # What instructions use
+
+    def read(self, bank: str, number: int) -> ir.Value:
+        """The 64 bits of a register."""
+        if (bank, number) == ("x", 0):
+            return i64(0)
+        kind = LONG if bank == "x" else _DOUBLE
+        value = self.builder.load(self._variables[bank, number], typ=kind)
+        return value if bank == "x" else self.builder.bitcast(value, LONG)
+
+    def write(self, bank: str, number: int, value: ir.Value) -> None:
+        """Set a register."""
+        if (bank, number) == ("x", 0):
+            return
+        if bank == "f":
+            value = self.builder.bitcast(value, _DOUBLE)
+        self.builder.store(value, self._variables[bank, number])
+
+    def window_offset(self, address: ir.Value) -> ir.Value:
+        """How far into the window an address lies."""
+        return self.builder.sub(address, i64(self.window_start))
+
+    def find(self, miss: Exit, address: ir.Value, size: int) -> ir.Value:
+        """The host address of `size` bytes outside the window, or 0: a call that keeps all
+        registers."""
+        b = self.builder
+        place = self._at(self.table, i64(8 * FIND[miss]))
+        finder = b.load(place, typ=FINDER.as_pointer())
+        call = b.call(
+            finder,
+            [self.state, address, i64(size)], cconv="preserve_allcc",
+        )
+        return call
+
+    def leave(
+        self, handler: Handler, pc: ir.Value, behind: int = 0, info: ir.Value | None = None
+    ) -> None:
+        """End the block: write registers back and go on in the `handler` at `pc`, with `behind`
+        instructions of the block not executed."""
+        b = self.builder
+        for bank, number in sorted(self._written):
+            kind = LONG if bank == "x" else _DOUBLE
+            value = b.load(self._variables[bank, number], typ=kind)
+            b.store(value, self._register(bank, number))
+        count = b.add(b.load(self._count, typ=LONG), i64(behind))
+        record = self.record if info is None else b.inttoptr(info, PTR)
+        target = b.load(self._at(self.table, i64(8 * handler)), typ=HANDLER.as_pointer())
+        self._tail(target, record, pc, count)
+
+    # Blocks
+
+    def block(self, block: Block) -> None:
+        """Write a block: charge it, execute it, go where it leads."""
+        b = self.builder
+        b.position_at_end(self.labels[block.start])
+        size = len(block.instructions)
+        count = b.load(self._count, typ=LONG)
+        late, body = b.append_basic_block("late"), b.append_basic_block("body")
+        b.cbranch(b.icmp_unsigned("<", count, i64(size)), late, body).set_weights([1, 100000])
+        b.position_at_end(late)
+        self.leave(Handler.PAGE_END, i64(block.start))
+        b.position_at_end(body)
+        b.store(b.sub(count, i64(size)), self._count)
+        frame = None
+        for i, (pc, found) in enumerate(block.instructions):
+            frame = RegionFrame(self, pc, found, size - i)
+            execute(frame, found.insn.steps)
+        assert frame is not None
+        self._go_on(block, frame)
+
+    def _go_on(self, block: Block, frame: RegionFrame) -> None:
+        b, flow = self.builder, block.flow
+        if flow.is_indirect:
+            assert frame.jump is not None
+            self._dispatch(frame.jump, self.region.targets[block.instructions[-1][0]])
+        elif flow.target is not None and flow.falls:
+            assert frame.branch is not None
+            taken = b.append_basic_block("taken")
+            falls = b.append_basic_block("falls")
+            b.cbranch(frame.branch[0], taken, falls)
+            b.position_at_end(taken)
+            self._goto(flow.target)
+            b.position_at_end(falls)
+            self._goto(block.end)
+        else:
+            self._goto(block.end if flow.target is None else flow.target)
+
+    def _goto(self, pc: int) -> None:
+        if pc in self.labels:
+            self.builder.branch(self.labels[pc])
+        else:
+            self.leave(Handler.PAGE_END, i64(pc))
+
+    def _dispatch(self, target: ir.Value, known: tuple[int, ...]) -> None:
+        """An indirect jump: to one of the blocks that it is known to go to, else out."""
+        b = self.builder
+        other = b.append_basic_block("other")
+        switch = b.switch(target, other)
+        for pc in known:
+            switch.add_case(i64(pc), self.labels[pc])
+        b.position_at_end(other)
+        self.leave(Handler.PAGE_END, target)
+
+    # The state block
+
+    def _at(self, base: ir.Value, offset: ir.Value) -> ir.Value:
+        return self.builder.gep(base, [offset], source_etype=BYTE)
+
+    def _word(self, base: ir.Value, index: int) -> ir.Value:
+        return self.builder.load(self._at(base, i64(8 * index)), typ=LONG)
+
+    def _state(self, name: str) -> ir.Value:
+        return self.builder.load(self._at(self.state, i64(State.offset(name))), typ=LONG)
+
+    def _register(self, bank: str, number: int) -> ir.Value:
+        return self._at(self.state, i64(State.offset(bank) + 8 * number))
+
+    def _tail(self, target: ir.Value, record: ir.Value, pc: ir.Value, count: ir.Value) -> None:
+        b = self.builder
+        arguments = [self.state, record, pc, count, self.table]
+        b.call(target, arguments, cconv=CONVENTION, tail="musttail")
+        b.ret_void()

@@ -1,0 +1,105 @@
+"""One instruction inside a region: the readings of the interpreter, other places for what they use.
+
+Operands are constants, registers are the region's variables, memory goes through the window, and to
+bail is to leave the region in front of the instruction, with all registers written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from llvmlite import ir
+
+from emu.cpu.native.handler import PTR, Frame, i64
+from emu.cpu.native.layout import Handler
+from emu.cpu.state import Dirty, Exit
+from emu.isa.decode import Decoded
+
+if TYPE_CHECKING:
+    from emu.cpu.native.translate.emit import Writer
+
+_HANDLERS = {
+    Exit.SLOW: Handler.SLOW,
+    Exit.LOAD_MISS: Handler.LOAD_MISS,
+    Exit.STORE_MISS: Handler.STORE_MISS,
+}
+
+
+class RegionFrame(Frame):
+    """The instruction `found` at `address`, the last of its block but `behind`."""
+
+    rounds_statically: ClassVar[bool] = True
+
+    def __init__(self, writer: Writer, address: int, found: Decoded, behind: int) -> None:
+        self.writer, self.found, self.behind = writer, found, behind
+        self.function, self.builder = writer.function, writer.builder
+        self.state, self.length = writer.state, found.insn.length
+        self.pc = i64(address)
+        self.values, self.after = {}, []
+        self.jump = self.branch = self.pause = None
+
+    def operand(self, slot: str) -> ir.Value:
+        """A slot of the decoded instruction: a constant."""
+        return i64(int(getattr(self.found, slot)) & (1 << 64) - 1)
+
+    def load(self, name: str, index: ir.Value | None = None) -> ir.Value:
+        """A word of the state block; registers are variables, and FS was looked at on entry."""
+        if name == "fs":
+            return i64(Dirty.DIRTY)
+        if index is None:
+            return super().load(name)
+        return self.writer.read(name, index.constant)
+
+    def store(self, name: str, value: ir.Value, index: ir.Value | None = None) -> None:
+        """Write a word of the state block, or a register's variable."""
+        if index is None:
+            super().store(name, value)
+        else:
+            self.writer.write(name, index.constant, value)
+
+    def bail_if(
+        self, condition: ir.Value, why: Exit = Exit.SLOW, info: ir.Value | None = None
+    ) -> None:
+        """Leave in front of this instruction when `condition` holds."""
+        b = self.builder
+        out, rest = b.append_basic_block("bail"), b.append_basic_block("rest")
+        b.cbranch(condition, out, rest).set_weights([1, 100000])
+        b.position_at_end(out)
+        self.writer.leave(_HANDLERS[why], self.pc, self.behind, info)
+        b.position_at_end(rest)
+
+    def access(
+        self,
+        address: ir.Value,
+        size: int,
+        buffer: str,
+        miss: Exit,
+        action: Callable[[ir.Value], ir.Value | None],
+    ) -> ir.Value | None:
+        """Do `action` in the window, or where the address is found to be; once emitted for each,
+        so that the usual one is a comparison and an access."""
+        b = self.builder
+        near, far, done = (b.append_basic_block(n) for n in ("window", "far", "done"))
+        offset = self.writer.window_offset(address)
+        b.cbranch(b.icmp_unsigned("<", offset, self.writer.limit), near, far).set_weights(
+            [100000, 1]
+        )
+        b.position_at_end(near)
+        first = action(self.at(self.writer.window, offset))
+        near = b.block
+        b.branch(done)
+        b.position_at_end(far)
+        where = self.writer.find(miss, address, size)
+        self.bail_if(b.icmp_unsigned("==", where, i64(0)), miss, address)
+        second = action(b.inttoptr(where, PTR))
+        far = b.block
+        b.branch(done)
+        b.position_at_end(done)
+        if first is None or second is None:
+            return None
+        result = b.phi(first.type)
+        result.add_incoming(first, near)
+        result.add_incoming(second, far)
+        return result
+

@@ -1,0 +1,220 @@
+"""Regions: which basic blocks are translated together, and where control goes between them.
+
+A region grows from one address along every path that has run: branches, calls into functions, the
+returns from them, and targets that indirect jumps were seen to take. It is one flow graph; a call
+in it is a jump, a return an indirect jump among the places behind its calls. Whatever leads
+elsewhere leaves the region. Loops are whole in it, and so are trees of calls, up to `LIMIT`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emu.cpu.native.translate.image import Image
+from emu.isa.decode import Decoded
+from emu.isa.graph import Arg, Node
+
+LIMIT = 1200
+"""Instructions in a region; compiling takes some 1 ms each."""
+
+_LINKS = (1, 5)
+_ALL = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Where an instruction goes: `target` if it jumps or branches to a known address, `falls` to
+    the next one (a branch not taken, no jump at all, or behind a call)."""
+
+    target: int | None = None
+    falls: bool = True
+    is_indirect: bool = False
+    is_call: bool = False
+    is_return: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Instructions that are entered at the first and left behind the last. `flow` is the last
+    one's; `end` is the address behind it."""
+
+    start: int
+    instructions: tuple[tuple[int, Decoded], ...]
+    flow: Flow
+    end: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """Blocks by address; those that are entered from outside; for the indirect jumps, by address,
+    the blocks that they may go to."""
+
+    blocks: dict[int, Block]
+    entries: tuple[int, ...]
+    targets: dict[int, tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        """How many instructions there are."""
+        return sum(len(block.instructions) for block in self.blocks.values())
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The addresses of the code, as ranges [start, end) in order that do not touch."""
+        spans: list[tuple[int, int]] = []
+        for start, end in sorted((b.start, b.end) for b in self.blocks.values()):
+            if spans and start <= spans[-1][1]:
+                spans[-1] = spans[-1][0], max(end, spans[-1][1])
+            else:
+                spans.append((start, end))
+        return spans
+
+
+def flow_of(pc: int, found: Decoded) -> Flow:
+    """How control leaves an instruction, read off its graph."""
+    for step in found.insn.steps:
+        if step.op == "branch":
+            return Flow(_constant(step.args[1], pc, found))
+        if step.op == "jump":
+            target = _constant(step.args[0], pc, found)
+            links = any(
+                s.op == "write_x" and _constant(s.args[0], pc, found) in _LINKS
+                for s in found.insn.steps
+            )
+            returns = target is None and not links and _base(found) in _LINKS
+            return Flow(target, False, target is None, links, returns)
+    return Flow()
+
+
+def _base(found: Decoded) -> int | None:
+    """The register that an indirect jump reads."""
+    for step in found.insn.steps:
+        if step.op == "read_x":
+            return _constant(step.args[0], 0, found)
+    return None
+
+
+def _constant(node: Arg, pc: int, found: Decoded) -> int | None:
+    """The value of a node that depends on nothing but the instruction and where it stands."""
+    if not isinstance(node, Node):
+        return None
+    if node.op == "const":
+        value = node.args[0]
+        assert isinstance(value, int)
+        return value
+    if node.op == "pc":
+        return pc
+    if node.op == "slot":
+        return int(getattr(found, str(node.args[0]))) & _ALL
+    if node.op == "add":
+        left, right = (_constant(a, pc, found) for a in node.args)
+        return None if left is None or right is None else (left + right) & _ALL
+    return None
+
+
+@dataclass
+class _Survey:
+    """What is found on the way from the seed."""
+
+    image: Image
+    taken: Mapping[int, tuple[int, ...]]
+    limit: int
+    found: dict[int, tuple[Decoded, Flow]] = field(default_factory=dict)
+    leaders: set[int] = field(default_factory=set)
+    near: deque[int] = field(default_factory=deque)
+    calls: deque[int] = field(default_factory=deque)
+    headers: set[int] = field(default_factory=set)
+    functions: set[int] = field(default_factory=set)
+    returns: set[int] = field(default_factory=set)
+    resumed: set[int] = field(default_factory=set)
+
+    def explore(self, seed: int) -> None:
+        """Follow every path, inside functions first, then into those that are called."""
+        self._lead(seed, self.near)
+        while (self.near or self.calls) and len(self.found) < self.limit:
+            self._walk((self.near or self.calls).popleft())
+
+    def _lead(self, pc: int, queue: deque[int]) -> None:
+        if pc not in self.leaders:
+            self.leaders.add(pc)
+            queue.append(pc)
+
+    def _walk(self, pc: int) -> None:
+        """Take up instructions from `pc` on until the path splits, jumps, or is known."""
+        while pc not in self.found:
+            insn = self.image.instruction(pc)
+            if insn is None:
+                self._resume_behind(pc)
+                return
+            flow = flow_of(pc, insn)
+            self.found[pc] = insn, flow
+            after = pc + insn.length & _ALL
+            if flow.target is None and flow.falls:
+                pc = after
+                continue
+            self._follow(pc, after, flow)
+            return
+
+    def _follow(self, pc: int, after: int, flow: Flow) -> None:
+        if flow.falls:
+            self._lead(after, self.near)
+        if flow.target is not None:
+            if flow.is_call:
+                self.functions.add(flow.target)
+            elif flow.target <= pc:
+                self.headers.add(flow.target)
+            self._lead(flow.target, self.calls if flow.is_call else self.near)
+        for target in self.taken.get(pc, ()):
+            if flow.is_call:
+                self.functions.add(target)
+            self._lead(target, self.calls if flow.is_call else self.near)
+        if flow.is_call:
+            self.returns.add(after)
+            self._lead(after, self.near)
+
+    def _resume_behind(self, pc: int) -> None:
+        """Code behind an instruction that only the interpreter executes is entered from outside."""
+        length = self.image.length(pc)
+        if length is not None:
+            self.resumed.add(pc + length)
+            self._lead(pc + length, self.near)
+
+
+def discover(
+    image: Image, seed: int, taken: Mapping[int, tuple[int, ...]], limit: int = LIMIT
+) -> Region | None:
+    """The region around `seed`; None when not even that can be translated. `taken` has, for the
+    indirect jumps of the program, addresses that they went to."""
+    survey = _Survey(image, taken, limit)
+    survey.explore(seed)
+    blocks = {pc: block for pc in survey.leaders if (block := _block(survey, pc)) is not None}
+    if seed not in blocks:
+        return None
+    targets = {}
+    for block in blocks.values():
+        pc = block.instructions[-1][0]
+        if block.flow.is_indirect:
+            known = set(survey.taken.get(pc, ()))
+            if block.flow.is_return:
+                known |= survey.returns
+            targets[pc] = tuple(sorted(known & blocks.keys()))
+    outside = {
+        b.end for b in blocks.values()
+        if b.flow.is_call and (b.flow.target not in blocks)
+    }  # fmt: skip
+    wanted = survey.headers | survey.functions | survey.resumed | outside
+    entries = tuple(sorted(wanted & blocks.keys())) or (seed,)
+    return Region(blocks, entries, targets)
+
+
+def _block(survey: _Survey, start: int) -> Block | None:
+    """The block that begins at the leader `start`, if its first instruction was taken up."""
+    pc, instructions = start, []
+    while pc in survey.found:
+        insn, flow = survey.found[pc]
+        instructions.append((pc, insn))
+        pc = pc + insn.length & _ALL
+        if flow.target is not None or not flow.falls or pc in survey.leaders:
+            return Block(start, tuple(instructions), flow, pc)
+    return Block(start, tuple(instructions), Flow(), pc) if instructions else None
