@@ -7,7 +7,7 @@ its translation buffers lack and the operands of tensor instructions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.cpu import mmu
 from emu.cpu.state import RUNS
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 _ALL = (1 << 64) - 1
 _WORDS = 4
+
+
+class Run(NamedTuple):
+    """Virtual addresses from `start` up to `end` lie in host memory `distance` further on."""
+
+    start: int
+    end: int
+    distance: int
 
 
 class Runs:
@@ -42,6 +50,16 @@ class Runs:
             return
         distance = (memory.host - memory.base + low.offset) & _ALL
         self._put(start, end, distance, access)
+
+    def around(self, vaddr: int, access: str) -> Run | None:
+        """The run in force that has the byte at `vaddr`, if one is known."""
+        state = self._hart.state
+        words = state.store_runs if access == "store" else state.load_runs
+        for at in range(0, _WORDS * RUNS, _WORDS):
+            context, start, size, distance = words[at : at + _WORDS]
+            if context == state.data_context and start <= vaddr < start + size:
+                return Run(start, start + size, distance)
+        return None
 
     def _put(self, start: int, end: int, distance: int, access: str) -> None:
         """Extend an entry that the run continues, or replace the least useful one: one that is not

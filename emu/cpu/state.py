@@ -53,7 +53,7 @@ UNTRANSLATED = SPACES * SPACE_WORDS
 them, and where the row stands that is for no address space."""
 
 EXTENTS, RUNS, WINDOWS = 256, 32, 8
-HANDLERS = 8192
+RING, HANDLERS = 64, 8192
 TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
 X_SINK = 32
@@ -208,6 +208,8 @@ class State(_Layout):
     load_runs = Words(4 * RUNS, "as in load_extents")
     store_runs = Words(4 * RUNS, "as in store_extents")
     windows = Words(4 * WINDOWS, "context | start | limit | host address, by data context")
+    ring_at = Word("How many entries of `ring` are new.")
+    ring = Words(2 * RING, "Indirect jumps that left a region: address | target")
     cells = Words(4 * HANDLERS, "What must hold for a region, by the number of its handler.")
     handlers = Words(HANDLERS, "Host addresses of handlers: the interpreter's, then regions'.")
 

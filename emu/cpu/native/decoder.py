@@ -6,47 +6,18 @@ The choice of the instruction is `emu.isa.decode.TREE`, emitted. Operands are th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from emu.cpu.native.handler import BYTE, LONG, PTR, WORD
 from emu.cpu.native.layout import OFFSETS, Handler
+from emu.cpu.native.records import Format, format_of
 from emu.cpu.state import X_SINK
-from emu.isa.declare import SLOT_OF_FIELD, Instruction, Pattern
+from emu.isa.declare import Instruction, Pattern
 from emu.isa.decode import TREE, Switch, Tree
 from emu.isa.encoding import Field
-from emu.isa.graph import Node
 
 IDENTIFY = ir.FunctionType(WORD, [WORD])
 FILL = ir.FunctionType(ir.VoidType(), [PTR, WORD, WORD])
-
-
-@dataclass(frozen=True)
-class Format:
-    """Where the operands stand, and which registers are written and so must not be x0."""
-
-    fields: tuple[tuple[str, Field], ...]
-    written: frozenset[str]
-
-
-def format_of(instruction: Instruction) -> Format:
-    """The format of an instruction; raises ValueError for an operand that records cannot hold."""
-    fields = [(SLOT_OF_FIELD.get(f.name), f) for f in instruction.encoding.fields]
-    written = frozenset(_slots(instruction, "write_x"))
-    both = written & frozenset(_slots(instruction, "read_x"))
-    if both and any(s.op in ("store", "jump", "branch", "write_f") for s in instruction.steps):
-        raise ValueError(f"'{instruction.mnemonic}' would let the value of x0's sink be seen")
-    return Format(tuple((slot, f) for slot, f in fields if slot in OFFSETS), written)
-
-
-def _slots(instruction: Instruction, op: str) -> Iterable[str]:
-    """The operand slots that steps of the kind `op` use as register numbers."""
-    for step in instruction.steps:
-        index = step.args[0] if step.op == op else None
-        if isinstance(index, Node) and index.op == "slot":
-            yield str(index.args[0])
 
 
 def emit_identify(module: ir.Module, handlers: dict[Instruction, int]) -> ir.Function:

@@ -16,13 +16,24 @@ from typing import Any
 from emu.cpu.hart import Hart
 from emu.cpu.jit import Code, compile_cached, source_key
 from emu.cpu.native.codepages import CodePages
+from emu.cpu.native.layout import Handler
+from emu.cpu.native.records import number_handlers
+from emu.cpu.native.translate.translator import Translator
 from emu.cpu.reference import ReferenceEngine
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Dirty, Exit, State
+from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, WINDOWS, Dirty, Exit, State
 from emu.cpu.traps import Trap
+from emu.isa.declare import Instruction
+from emu.isa.decode import decode
 
 SLICE = 20_000_000
 """Instructions between two looks at `attention`, which another thread may set; some 20 ms, after
 which Python also sees to signals."""
+
+FIRST_SLICE, EAGER_SLICE = 50_000, 50
+"""Instructions between two looks at where the hart is, while it is not in translations."""
+
+WINDOW_BYTES = 1 << 16
+"""Least memory that is worth a window."""
 
 _MASK = (1 << 64) - 1
 _BUDGET, _EXIT_CODE, _EXIT_INFO, _PC, _INSTRET, _XS, _STALL_PS, _STALL_END = (
@@ -51,7 +62,7 @@ def _build() -> Any:
 class NativeEngine:
     """Executes a hart's instructions natively; the interface is `ReferenceEngine`'s."""
 
-    def __init__(self, hart: Hart) -> None:
+    def __init__(self, hart: Hart, *, translate: str = "background") -> None:
         self.hart, self._state = hart, hart.state
         self._reference = ReferenceEngine(hart)
         self._pages = CodePages(hart.state)
@@ -61,6 +72,15 @@ class NativeEngine:
         self._run: Callable[[ctypes.c_void_p], None] = prototype(self._code.address("run"))
         self._address = ctypes.c_void_p(hart.state.address)
         prototype(self._code.address("install"))(self._address)
+        self._translator: Translator | None = None
+        if translate != "off":
+            numbers = number_handlers()
+            first = 1 + max(numbers.values())
+            eager = translate == "eager"
+            self._translator = Translator(
+                hart.state, lambda word: _handler(numbers, word), first, eager=eager
+            )
+        self._slice = self._due = EAGER_SLICE if translate == "eager" else FIRST_SLICE
 
     def step(self) -> None:
         """Execute exactly one instruction, or take one trap."""
@@ -84,8 +104,20 @@ class NativeEngine:
                 return "attention"
             if self._marked and state.pc in self._marked:
                 return "breakpoint"
-            budget -= self._native(min(budget, SLICE))
+            done = self._native(min(budget, self._due))
+            budget -= done
+            self._due -= done
+            if self._due <= 0:
+                self._look()
         return "attention" if hart.attention else "budget"
+
+    def _look(self) -> None:
+        """See where the hart is, and how soon to look again: seldom while it is in translations."""
+        if self._translator is not None and self._translator.look(self._state.pc):
+            self._slice = min(2 * self._slice, SLICE)
+        else:
+            self._slice = FIRST_SLICE
+        self._due = self._slice
 
     def _native(self, budget: int) -> int:
         """Run emitted code and deal with what it left; gives the number of instructions done."""
@@ -137,6 +169,8 @@ class NativeEngine:
         if host is None:
             return False
         self._pages.enter(vaddr, host, self._marked)
+        if self._translator is not None:
+            self._translator.entered(vaddr & -PAGE_SIZE, self._marked)
         return True
 
     def _map(self, vaddr: int, is_store: bool) -> None:
@@ -149,6 +183,24 @@ class NativeEngine:
             entry = 2 * (page // PAGE_SIZE % TLB_ENTRIES)
             tlb = state.store_tlb if is_store else state.load_tlb
             tlb[entry], tlb[entry + 1] = page | state.data_context, (host - page) & _MASK
+            if is_store:
+                self._open_window(vaddr)
+
+    def _open_window(self, vaddr: int) -> None:
+        """Make the largest piece of memory around `vaddr` that may be loaded from and stored to
+        the window of the data context."""
+        state, runs = self._state, self.hart.runs
+        runs.enter(vaddr, vaddr, "load")
+        load, store = runs.around(vaddr, "load"), runs.around(vaddr, "store")
+        if load is None or store is None:
+            return
+        start, end = max(load.start, store.start), min(load.end, store.end)
+        at = 4 * (state.data_context % WINDOWS)
+        known = state.windows[at] == state.data_context and state.windows[at + 2] >= end - start - 7
+        if end - start >= WINDOW_BYTES and not known:
+            host = store.distance + start & _MASK
+            for i, word in enumerate((state.data_context, start, end - start - 7, host)):
+                state.windows[at + i] = word
 
     def _host_page(self, vaddr: int, access: str) -> int | None:
         """Host address of a page that emitted code may access as it likes, else None."""
@@ -162,3 +214,9 @@ class NativeEngine:
         if self.hart.breakpoints != self._marked:
             self._marked = frozenset(self.hart.breakpoints)
             self._state.flush_code()
+
+
+def _handler(numbers: dict[Instruction, int], word: int) -> int:
+    """The number of the handler that executes an instruction."""
+    found = decode(word)
+    return Handler.SLOW if found is None else numbers[found.insn]

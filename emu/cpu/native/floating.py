@@ -22,15 +22,14 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from emu.cpu.jit import host_architecture
 from emu.cpu.native.handler import BIT, LONG, PTR, WORD, Frame, i64
+from emu.cpu.native.records import DYN, HOST_FLOATS, RNE, RTZ
 from emu.isa.fpops import FP_OPS
 
 _ALL_MASKED, _NONE = 0x1F80, ir.Constant(WORD, 0)
 _FLAGS = ((0x01, 16), (0x04, 8), (0x08, 4), (0x10, 2), (0x20, 1))
 """MXCSR's exception bits and RISC-V's: invalid, divide by zero, overflow, underflow, inexact."""
 
-RNE, RTZ, DYN = 0, 1, 7
 NEAREST = "round.tonearest"
 
 
@@ -87,7 +86,7 @@ def emit_fp(
 
 def enter_float(b: ir.IRBuilder) -> ir.Value:
     """Put the host's floating-point control aside; gives what `leave_float` wants."""
-    if not NATIVE_FLOAT:
+    if not HOST_FLOATS:
         return ir.Constant(PTR, None)
     saved, ours = b.alloca(WORD), b.alloca(WORD)
     _control(b, "st", saved)
@@ -98,7 +97,7 @@ def enter_float(b: ir.IRBuilder) -> ir.Value:
 
 def leave_float(b: ir.IRBuilder, saved: ir.Value, fflags: ir.Value) -> None:
     """Add the flags raised since `enter_float` to the word `fflags`, and restore the host's."""
-    if not NATIVE_FLOAT:
+    if not HOST_FLOATS:
         return
     ours = b.alloca(WORD)
     _control(b, "st", ours)
@@ -144,13 +143,6 @@ def _require_rounding(frame: Frame, rounding: ir.Value | None, static: int) -> N
     is_dynamic = b.icmp_unsigned("==", rounding, i64(DYN))
     effective = b.select(is_dynamic, frame.load("frm"), rounding)
     frame.bail_if(b.icmp_unsigned("!=", effective, i64(static)))
-
-
-def rounds_as_host(name: str, rm: int) -> bool:
-    """Whether the operation `name` with the rm field `rm` is done natively while frm says to
-    nearest: conversions to integers when they truncate, all others when they round so."""
-    to_integer = ".to_i" in name or ".to_u" in name
-    return rm == RTZ if to_integer else rm in (RNE, DYN)
 
 
 def _is_nan(frame: Frame, form: Float, bits: ir.Value) -> ir.Value:
@@ -296,13 +288,11 @@ def _operations(form: Float) -> dict[str, Emitter]:
     return readings
 
 
-NATIVE_FLOAT: dict[str, Emitter] = {}
-if host_architecture() == "x86_64":
-    NATIVE_FLOAT = {
-        **_operations(F32),
-        **_operations(F64),
-        "f64.to_f32": _convert(F64, F32),
-        "f32.to_f64": _convert(F32, F64),
-    }
-    if _missing := FP_OPS.keys() ^ NATIVE_FLOAT.keys():
-        raise ImportError(f"the native reading and fpops differ in: {sorted(_missing)}")
+NATIVE_FLOAT: dict[str, Emitter] = {
+    **_operations(F32),
+    **_operations(F64),
+    "f64.to_f32": _convert(F64, F32),
+    "f32.to_f64": _convert(F32, F64),
+}
+if _missing := FP_OPS.keys() ^ NATIVE_FLOAT.keys():
+    raise ImportError(f"the native reading and fpops differ in: {sorted(_missing)}")

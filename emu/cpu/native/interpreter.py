@@ -12,13 +12,13 @@ from __future__ import annotations
 from llvmlite import ir
 
 from emu.cpu.native.decoder import emit_fill, emit_identify
-from emu.cpu.native.floating import NATIVE_FLOAT, enter_float, leave_float
+from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
-from emu.cpu.native.layout import FIRST_INSTRUCTION, RECORD_SCALE, Handler
+from emu.cpu.native.layout import RECORD_SCALE, Handler
 from emu.cpu.native.readings import perform
+from emu.cpu.native.records import number_handlers
 from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
-from emu.isa import TABLE, Instruction
 
 RUN = ir.FunctionType(ir.VoidType(), [PTR])
 
@@ -57,28 +57,6 @@ def build() -> ir.Module:
     _emit_straddle(_handler(module, "straddle"), identify, fill)
     _emit_run(module)
     return module
-
-
-def number_handlers() -> dict[Instruction, int]:
-    """The handler of every instruction of the table; SLOW where native code has none."""
-    numbers: dict[Instruction, int] = {}
-    following = FIRST_INSTRUCTION
-    for instruction in TABLE.values():
-        if is_native(instruction):
-            numbers[instruction] = following
-            following += 1
-        else:
-            numbers[instruction] = Handler.SLOW
-    return numbers
-
-
-def is_native(instruction: Instruction) -> bool:
-    """Whether there is a handler: system calls and most conversions are the reference engine's."""
-    return not any(
-        (step.op == "system" and step.args[0] != "tensor")
-        or (step.op == "fp" and step.args[0] not in NATIVE_FLOAT)
-        for step in instruction.steps
-    )
 
 
 def _handler(module: ir.Module, name: str) -> ir.Function:

@@ -235,7 +235,6 @@ def _load(frame: Frame, node: Node) -> ir.Value:
     is_amo = node.args[1] == "amo"
     buffer, miss = ("store_tlb", Exit.STORE_MISS) if is_amo else ("load_tlb", Exit.LOAD_MISS)
 
-
     def read(pointer: ir.Value) -> ir.Value:
         return frame.builder.load(pointer, typ=width_of(node), align=1)
 

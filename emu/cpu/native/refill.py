@@ -83,7 +83,9 @@ def emit_find(module: ir.Module, access: str) -> ir.Function:
     b.cbranch(b.icmp_unsigned("<", number, i64(RUNS)), look, fail)
     b.position_at_end(look)
     run = f.at(runs, b.mul(number, i64(_RUN_SIZE)))
-    holds = b.and_(_holds(f, run, context, page), _holds(f, run, context, b.and_(last, i64(-PAGE_SIZE))))
+    holds = b.and_(
+        _holds(f, run, context, page), _holds(f, run, context, b.and_(last, i64(-PAGE_SIZE)))
+    )
     b.cbranch(holds, found, following)
     b.position_at_end(following)
     number.add_incoming(b.add(number, i64(1)), following)

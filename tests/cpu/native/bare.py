@@ -21,7 +21,9 @@ class Bare:
         self.state.pc, self.state.fs = RAM_BASE, Dirty.DIRTY
         self.pages = CodePages(self.state, code_pages)
         self._code = interpreter_code()
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._code.address("run"))
+        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        self._run = prototype(self._code.address("run"))
+        prototype(self._code.address("install"))(self.state.address)
         self.map_data()
 
     def map_data(self) -> None:

@@ -13,17 +13,15 @@ charged as a whole; who leaves in its middle gives back what was not executed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from emu.cpu.native.handler import BYTE, CONVENTION, HANDLER, LONG, PTR, i64
 from emu.cpu.native.layout import CELL_SIZE, FIND, WINDOW_SIZE, Cell, Handler
 from emu.cpu.native.readings import execute
+from emu.cpu.native.refill import FINDER
 from emu.cpu.native.translate.frame import RegionFrame
 from emu.cpu.native.translate.region import Block, Region
-from emu.cpu.native.refill import FINDER
-from emu.cpu.state import WINDOWS, Dirty, Exit, State
+from emu.cpu.state import RING, WINDOWS, Dirty, Exit, State
 from emu.isa.graph import Node
 
 NAME = "region"
@@ -71,9 +69,7 @@ class Writer:
                     index = step.args[0]
                     assert isinstance(index, Node)
                     number = (
-                        index.args[0]
-                        if index.op == "const"
-                        else getattr(found, str(index.args[0]))
+                        index.args[0] if index.op == "const" else getattr(found, str(index.args[0]))
                     )
                     assert isinstance(number, int)
                     if bank == "x" and number == 0:
@@ -91,7 +87,7 @@ class Writer:
         good, refused = f.append_basic_block("good"), f.append_basic_block("refused")
         number = b.zext(b.load(self.record, typ=ir.IntType(16)), LONG)
         cell = self._at(
-            self.state, b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") ))
+            self.state, b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells")))
         )
         context = self._word(cell, Cell.CONTEXT)
         holds = b.icmp_unsigned("==", context, self._state("fetch_context"))
@@ -104,7 +100,8 @@ class Writer:
         b.cbranch(holds, good, refused).set_weights([100000, 1])
         b.position_at_end(refused)
         original = b.load(
-            self._at(self.table, b.shl(self._word(cell, Cell.HANDLER), i64(3))), typ=HANDLER.as_pointer()
+            self._at(self.table, b.shl(self._word(cell, Cell.HANDLER), i64(3))),
+            typ=HANDLER.as_pointer(),
         )
         self._tail(original, self.record, self.pc, self.count)
         b.position_at_end(good)
@@ -167,7 +164,8 @@ class Writer:
         finder = b.load(place, typ=FINDER.as_pointer())
         call = b.call(
             finder,
-            [self.state, address, i64(size)], cconv="preserve_allcc",
+            [self.state, address, i64(size)],
+            cconv="preserve_allcc",
         )
         return call
 
@@ -211,7 +209,7 @@ class Writer:
         b, flow = self.builder, block.flow
         if flow.is_indirect:
             assert frame.jump is not None
-            self._dispatch(frame.jump, self.region.targets[block.instructions[-1][0]])
+            self._dispatch(block.instructions[-1][0], frame.jump)
         elif flow.target is not None and flow.falls:
             assert frame.branch is not None
             taken = b.append_basic_block("taken")
@@ -230,14 +228,20 @@ class Writer:
         else:
             self.leave(Handler.PAGE_END, i64(pc))
 
-    def _dispatch(self, target: ir.Value, known: tuple[int, ...]) -> None:
-        """An indirect jump: to one of the blocks that it is known to go to, else out."""
+    def _dispatch(self, site: int, target: ir.Value) -> None:
+        """The indirect jump at `site`: to one of the blocks that it is known to go to, else out,
+        and noted."""
         b = self.builder
         other = b.append_basic_block("other")
         switch = b.switch(target, other)
-        for pc in known:
+        for pc in self.region.targets[site]:
             switch.add_case(i64(pc), self.labels[pc])
         b.position_at_end(other)
+        at = self._state("ring_at")
+        entry = b.add(b.shl(b.and_(at, i64(RING - 1)), i64(4)), i64(State.offset("ring")))
+        b.store(i64(site), self._at(self.state, entry))
+        b.store(target, self._at(self.state, b.add(entry, i64(8))))
+        b.store(b.add(at, i64(1)), self._at(self.state, i64(State.offset("ring_at"))))
         self.leave(Handler.PAGE_END, target)
 
     # The state block

@@ -102,4 +102,3 @@ class RegionFrame(Frame):
         result.add_incoming(first, near)
         result.add_incoming(second, far)
         return result
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emu.cpu.native.floating import NATIVE_FLOAT, rounds_as_host
+from emu.cpu.native.records import HOST_FLOATS, rounds_as_host
 from emu.cpu.state import PAGE_SIZE
 from emu.isa.decode import Decoded, decode
 
@@ -69,7 +69,7 @@ def is_translatable(found: Decoded) -> bool:
             return False
         if step.op == "fp":
             name, rm = str(step.args[0]), step.args[1]
-            if name not in NATIVE_FLOAT:
+            if name not in HOST_FLOATS:
                 return False
             if rm is not None and not rounds_as_host(name, found.rm):
                 return False

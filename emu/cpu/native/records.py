@@ -1,0 +1,96 @@
+"""Decoded instructions: which handler executes what, and what a record says of its operands.
+
+Nothing here needs LLVM: the engine fills a record now and then, emitted code does all others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from emu.cpu.jit import host_architecture
+from emu.cpu.native.layout import FIRST_INSTRUCTION, OFFSETS, RECORD_SIZE, Handler
+from emu.cpu.state import X_SINK
+from emu.isa import TABLE
+from emu.isa.declare import SLOT_OF_FIELD, Instruction
+from emu.isa.decode import decode
+from emu.isa.encoding import Field
+from emu.isa.fpops import FP_OPS
+from emu.isa.graph import Node
+
+_RECORD = struct.Struct("<H6Bq")
+
+HOST_FLOATS = frozenset(FP_OPS) if host_architecture() == "x86_64" else frozenset()
+"""The floating-point operations that are the host's, by their names in `emu.isa.fpops`."""
+
+RNE, RTZ, DYN = 0, 1, 7
+
+
+def rounds_as_host(name: str, rm: int) -> bool:
+    """Whether the operation `name` with the rm field `rm` is done natively while frm says to
+    nearest: conversions to integers when they truncate, all others when they round so."""
+    to_integer = ".to_i" in name or ".to_u" in name
+    return rm == RTZ if to_integer else rm in (RNE, DYN)
+
+
+def number_handlers() -> dict[Instruction, int]:
+    """The handler of every instruction of the table; SLOW where native code has none."""
+    numbers: dict[Instruction, int] = {}
+    following = FIRST_INSTRUCTION
+    for instruction in TABLE.values():
+        if is_native(instruction):
+            numbers[instruction] = following
+            following += 1
+        else:
+            numbers[instruction] = Handler.SLOW
+    return numbers
+
+
+def is_native(instruction: Instruction) -> bool:
+    """Whether there is a handler: system calls and most conversions are the reference engine's."""
+    return not any(
+        (step.op == "system" and step.args[0] != "tensor")
+        or (step.op == "fp" and step.args[0] not in HOST_FLOATS)
+        for step in instruction.steps
+    )
+
+
+@dataclass(frozen=True)
+class Format:
+    """Where the operands stand, and which registers are written and so must not be x0."""
+
+    fields: tuple[tuple[str, Field], ...]
+    written: frozenset[str]
+
+
+def format_of(instruction: Instruction) -> Format:
+    """The format of an instruction; raises ValueError for an operand that records cannot hold."""
+    fields = [(SLOT_OF_FIELD.get(f.name), f) for f in instruction.encoding.fields]
+    written = frozenset(_slots(instruction, "write_x"))
+    both = written & frozenset(_slots(instruction, "read_x"))
+    if both and any(s.op in ("store", "jump", "branch", "write_f") for s in instruction.steps):
+        raise ValueError(f"'{instruction.mnemonic}' would let the value of x0's sink be seen")
+    return Format(tuple((slot, f) for slot, f in fields if slot in OFFSETS), written)
+
+
+def _slots(instruction: Instruction, op: str) -> Iterable[str]:
+    """The operand slots that steps of the kind `op` use as register numbers."""
+    for step in instruction.steps:
+        index = step.args[0] if step.op == op else None
+        if isinstance(index, Node) and index.op == "slot":
+            yield str(index.args[0])
+
+
+def fill_record(record: int, word: int, handler: int) -> None:
+    """Write the record at a host address: the operands of the instruction `word`, as the emitted
+    decoder does it, and a handler."""
+    found = decode(word)
+    assert found is not None
+    written = format_of(found.insn).written
+    fields = [handler, *(
+        X_SINK if slot in written and not getattr(found, slot) else getattr(found, slot)
+        for slot in ("rd", "rs1", "rs2", "rs3", "rm")
+    ), 0, found.imm]  # fmt: skip
+    ctypes.memmove(record, _RECORD.pack(*fields), RECORD_SIZE)

@@ -1,0 +1,217 @@
+"""What is hot, and where translations are entered: the part that runs beside the machine.
+
+The engine calls `look` every so many instructions with where the hart then is: code that is found
+there again and again is sent to be translated. What comes back is installed: each of its ways in
+gets a handler of its own, whose number stands in the record of the instruction there.
+
+A translation holds for the virtual addresses it was made for, and while all of its code is what it
+was. That is made sure of when a page of code enters the fetch buffer, which every page must after
+anything that could change either; `State.cells` then says in which context the ways in are open.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import pickle
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from emu.cpu.background import Background
+from emu.cpu.jit import Code, load
+from emu.cpu.native.layout import CELL_SIZE, RECORD_SIZE, RECORDS, Cell
+from emu.cpu.native.records import fill_record
+from emu.cpu.native.translate.compiler import FUNCTION, Request, Translation, answer
+from emu.cpu.native.translate.image import Image, Page
+from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
+
+HOT = 2
+"""How often code must be seen on a page before it is translated."""
+
+NEAR = 1 << 20
+MOST_PAGES = 64
+"""Only so many pages of code that are so near, in bytes, are looked at for a region."""
+
+_CELL_WORDS = CELL_SIZE // 8
+
+
+@dataclass(eq=False)
+class Installed:
+    """A translation that is loaded: its function, the handlers of its ways in, and for each page
+    the generation of code for which its bytes were compared."""
+
+    translation: Translation
+    code: Code
+    numbers: dict[int, int]
+    compared: dict[int, int] = field(default_factory=dict)
+
+    def covers(self, pc: int) -> bool:
+        """Whether the instruction at `pc` is part of it."""
+        return any(start <= pc < start + len(data) for start, data in self.translation.spans)
+
+    def pieces(self, page: int) -> list[tuple[int, bytes]]:
+        """The translated code on one page: offsets, and the bytes that must be there."""
+        found = []
+        for start, data in self.translation.spans:
+            low, high = max(start, page), min(start + len(data), page + PAGE_SIZE)
+            if low < high:
+                found.append((low - page, data[low - start : high - start]))
+        return found
+
+
+class Translator:
+    """The translations of one hart. With `eager` every request is answered at once."""
+
+    def __init__(
+        self, state: State, handler_of: Callable[[int], int], first: int, *, eager: bool = False
+    ) -> None:
+        self._state, self._handler_of, self._eager = state, handler_of, eager
+        self._first = self._next = first
+        self._heat: Counter[int] = Counter()
+        self._asked: set[int] = set()
+        self._taken: dict[int, set[int]] = {}
+        self._pages: dict[int, list[Installed]] = {}
+        self._background: Background[int] = Background(FUNCTION)
+
+    # What is hot
+
+    def look(self, pc: int) -> bool:
+        """See to answers that have come, and to what is hot; `pc` is where the hart is. Gives
+        whether that is in a translation which is open now."""
+        for key, got in self._background.poll():
+            if isinstance(got, bytes):
+                self._arrived(pickle.loads(got))
+        self._learn()
+        covering = self.covering(pc)
+        if covering is not None:
+            return True
+        page = pc & -PAGE_SIZE
+        self._heat[page] += 1
+        if self._heat[page] >= HOT:
+            self._heat[page] = 0
+            self.request(pc)
+        return False
+
+    def covering(self, pc: int) -> Installed | None:
+        """An open translation of which the instruction at `pc` is part."""
+        for installed in self._pages.get(pc & -PAGE_SIZE, ()):
+            if installed.covers(pc) and self._is_open(installed):
+                return installed
+        return None
+
+    def request(self, pc: int) -> None:
+        """Have the code around `pc` translated."""
+        window = 4 * (self._state.data_context % WINDOWS)
+        words = self._state.windows
+        start = words[window + 1] if words[window] == self._state.data_context else 0
+        taken = {pc: tuple(sorted(targets)) for pc, targets in self._taken.items()}
+        request = pickle.dumps(Request(self._image(pc), pc, taken, start))
+        if self._eager:
+            self._arrived(pickle.loads(answer(request)))
+        else:
+            self._background.submit(pc, request)
+
+    def _learn(self) -> None:
+        """Take down where indirect jumps went that left a region."""
+        at, ring = self._state.ring_at, self._state.ring
+        for i in range(min(at, RING)):
+            self._taken.setdefault(ring[2 * i], set()).add(ring[2 * i + 1])
+        self._state.ring_at = 0
+
+    def _image(self, pc: int) -> Image:
+        """The pages of code around `pc` that are in the fetch buffer now."""
+        state = self._state
+        tlb, context = state.fetch_tlb, state.fetch_context
+        pages = {}
+        near = [
+            (abs(tag - pc), tag - context, i)
+            for i, tag in enumerate(tlb[0::4].tolist())
+            if tag % PAGE_SIZE == context and abs(tag - pc) < NEAR
+        ]
+        for _, page, i in sorted(near)[:MOST_PAGES]:
+            code = ctypes.string_at(tlb[4 * i + 2] + page & _ALL, PAGE_SIZE)
+            records = ctypes.string_at(
+                tlb[4 * i + 1] + page * RECORD_SIZE // 2 & _ALL, RECORDS * RECORD_SIZE
+            )
+            low, high = (int.from_bytes(records[k::RECORD_SIZE], "little") for k in (0, 1))
+            pages[page] = Page(code, (low | high).to_bytes(RECORDS, "little"))
+        return Image(pages)
+
+    # Where translations are entered
+
+    def _arrived(self, translation: Translation | None) -> None:
+        if translation is None:
+            return
+        if self._next + len(translation.entries) > HANDLERS:
+            self.forget()
+        code = load(translation.code)
+        numbers = {}
+        for entry in translation.entries:
+            numbers[entry.pc] = self._next
+            self._state.handlers[self._next] = code.address("region")
+            self._next += 1
+        installed = Installed(translation, code, numbers)
+        for page in {p & -PAGE_SIZE for s, d in translation.spans for p in (s, s + len(d) - 1)} | {
+            p for s, d in translation.spans for p in range(s & -PAGE_SIZE, s + len(d), PAGE_SIZE)
+        }:
+            self._pages.setdefault(page, []).append(installed)
+        self._open(installed, ())
+
+    def entered(self, page: int, breakpoints: Collection[int]) -> None:
+        """The page of code at the virtual address `page` has just been put into the fetch buffer:
+        open the translations that it was missing for."""
+        for installed in self._pages.get(page, ()):
+            self._open(installed, breakpoints)
+
+    def _open(self, installed: Installed, breakpoints: Collection[int]) -> None:
+        """Open the ways into a translation if all of its code is there and unchanged."""
+        state = self._state
+        if any(installed.covers(address) for address in breakpoints):
+            return
+        for start, data in installed.translation.spans:
+            for page in range(start & -PAGE_SIZE, start + len(data), PAGE_SIZE):
+                if not self._is_there(installed, page):
+                    return
+        for entry in installed.translation.entries:
+            if entry.pc % PAGE_SIZE == PAGE_SIZE - 2 and entry.word & 3 == 3:
+                continue  # its record is filled anew each time
+            number = installed.numbers[entry.pc]
+            handler = self._handler_of(entry.word)
+            at = _CELL_WORDS * number
+            cells = state.cells
+            cells[at + Cell.PC], cells[at + Cell.HANDLER] = entry.pc, handler
+            cells[at + Cell.NEEDED] = entry.needed
+            cells[at + Cell.CONTEXT] = state.fetch_context
+            fill_record(self._record(entry.pc), entry.word, number)
+
+    def _is_there(self, installed: Installed, page: int) -> bool:
+        """Whether a page is in the fetch buffer with the code that was translated."""
+        state = self._state
+        at = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
+        if state.fetch_tlb[at] != page | state.fetch_context:
+            return False
+        if installed.compared.get(page) != state.code_generation:
+            host = state.fetch_tlb[at + 2] + page & _ALL
+            for offset, data in installed.pieces(page):
+                if ctypes.string_at(host + offset, len(data)) != data:
+                    return False
+            installed.compared[page] = state.code_generation
+        return True
+
+    def _is_open(self, installed: Installed) -> bool:
+        number = next(iter(installed.numbers.values()))
+        return self._state.cells[_CELL_WORDS * number] == self._state.fetch_context
+
+    def _record(self, pc: int) -> int:
+        """The host address of the record of `pc`, whose page is in the fetch buffer."""
+        at = 4 * (pc // PAGE_SIZE % TLB_ENTRIES)
+        return self._state.fetch_tlb[at + 1] + pc * RECORD_SIZE // 2 & _ALL
+
+    def forget(self) -> None:
+        """Throw all translations away: there are too many."""
+        self._pages.clear()
+        self._next = self._first
+        self._state.flush_code()
+
+
+_ALL = (1 << 64) - 1
