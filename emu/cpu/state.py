@@ -208,6 +208,7 @@ class State(_Layout):
     load_runs = Words(4 * RUNS, "as in load_extents")
     store_runs = Words(4 * RUNS, "as in store_extents")
     windows = Words(4 * WINDOWS, "context | start | limit | host address, by data context")
+    translated = Word("Instructions that translations have retired.")
     ring_at = Word("How many entries of `ring` are new.")
     ring = Words(2 * RING, "Indirect jumps that left a region: address | target")
     cells = Words(4 * HANDLERS, "What must hold for a region, by the number of its handler.")

@@ -160,11 +160,12 @@ def _canonical(frame: Frame, form: Float, result: ir.Value) -> ir.Value:
     here, nan, rest = b.block, b.append_basic_block("nan"), b.append_basic_block("number")
     b.cbranch(b.fcmp_unordered("uno", result, result), nan, rest).set_weights([1, 100000])
     b.position_at_end(nan)
+    canonical = b.bitcast(form.constant(form.nan), form.type)
     b.branch(rest)
     b.position_at_end(rest)
     chosen = b.phi(form.type)
     chosen.add_incoming(result, here)
-    chosen.add_incoming(b.bitcast(form.constant(form.nan), form.type), nan)
+    chosen.add_incoming(canonical, nan)
     return b.bitcast(chosen, form.integer)
 
 

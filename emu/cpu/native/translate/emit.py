@@ -180,6 +180,8 @@ class Writer:
             value = b.load(self._variables[bank, number], typ=kind)
             b.store(value, self._register(bank, number))
         count = b.add(b.load(self._count, typ=LONG), i64(behind))
+        done = b.add(self._state("translated"), b.sub(self.count, count))
+        b.store(done, self._at(self.state, i64(State.offset("translated"))))
         record = self.record if info is None else b.inttoptr(info, PTR)
         target = b.load(self._at(self.table, i64(8 * handler)), typ=HANDLER.as_pointer())
         self._tail(target, record, pc, count)

@@ -78,7 +78,7 @@ class Translator:
     def look(self, pc: int) -> bool:
         """See to answers that have come, and to what is hot; `pc` is where the hart is. Gives
         whether that is in a translation which is open now."""
-        for key, got in self._background.poll():
+        for _, got in self._background.poll():
             if isinstance(got, bytes):
                 self._arrived(pickle.loads(got))
         self._learn()
