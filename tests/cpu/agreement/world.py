@@ -257,7 +257,7 @@ class World:
                 seen |= {f"{name}{i}": word for i, word in enumerate(value)}
         seen |= {csr.name: hart.csr_read(csr.number) for csr in _CSRS}
         return seen | {
-            "reservation": state.reserved and state.reservation, "lines": hart.lines,
+            "reservation": state.reserved and state.reservation,
             "waiting": hart.waiting, "attention": hart.attention,
             "accesses of the device": self._device.accesses,
         }  # fmt: skip
