@@ -45,11 +45,16 @@ _BUDGET, _EXIT_CODE, _EXIT_INFO, _PC, _INSTRET, _XS, _STALL_PS, _STALL_END = (
 _ON_BUDGET, _ON_LOAD, _ON_STORE = int(Exit.BUDGET), int(Exit.LOAD_MISS), int(Exit.STORE_MISS)
 
 
+_PASSES = ("simplify_cfg", "instruction_combine")
+"""Handlers have neither loops nor calls: what LLVM's third level does besides takes as long as
+making the machine code, and no program is measurably faster for it."""
+
+
 @cache
 def interpreter_code() -> Code:
     """The interpreter's code, the same for every hart."""
     sources = source_key("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit")
-    return compile_cached(f"interpreter {sources}", _build)
+    return compile_cached(f"interpreter {sources}", _build, opt=2, passes=_PASSES)
 
 
 def _build() -> Any:
