@@ -85,7 +85,9 @@ class NativeEngine:
             self._translator = Translator(
                 hart.state, lambda word: _handler(numbers, word), first, eager=eager
             )
-        self._slice = self._due = EAGER_SLICE if translate == "eager" else FIRST_SLICE
+        self._least_slice = EAGER_SLICE if translate == "eager" else FIRST_SLICE
+        self._most_slice = EAGER_SLICE if translate == "eager" else SLICE
+        self._slice = self._due = self._least_slice
 
     def step(self) -> None:
         """Execute exactly one instruction, or take one trap."""
@@ -119,9 +121,9 @@ class NativeEngine:
     def _look(self) -> None:
         """See where the hart is, and how soon to look again: seldom while it is in translations."""
         if self._translator is not None and self._translator.look(self._state.pc):
-            self._slice = min(2 * self._slice, SLICE)
+            self._slice = min(2 * self._slice, self._most_slice)
         else:
-            self._slice = FIRST_SLICE
+            self._slice = self._least_slice
         self._due = self._slice
 
     def _native(self, budget: int) -> int:

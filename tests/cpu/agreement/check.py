@@ -115,8 +115,9 @@ _RAISED = tuple(1 << i for i in Interrupt)
 
 
 def schedules(rng: random.Random, length: int, boundaries: int) -> tuple[Schedule, ...]:
-    """Ways to run the first `length` instructions: at one go, one by one, in pieces with
-    interrupts between them; and an interrupt at each of as many `boundaries`."""
+    """Ways to run a program. Longer than `length` instructions, so that what is hot shows; `length`
+    at one go, then one by one, then in pieces with interrupts between them; and an interrupt at
+    each of as many `boundaries`."""
     whole = (Stop(0, length),)
     single = (Stop(0, 1),) * min(length, 120)
     pieces = [
@@ -125,7 +126,7 @@ def schedules(rng: random.Random, length: int, boundaries: int) -> tuple[Schedul
     ]
     places = range(length) if boundaries >= length else rng.sample(range(length), boundaries)
     return (
-        whole, single, tuple(pieces),
+        (Stop(0, 3 * length),), whole, single, tuple(pieces),
         *((Stop(0, k), Stop(rng.choice(_RAISED), 40)) for k in places),
         whole,
     )  # fmt: skip
