@@ -37,7 +37,7 @@ class Code(Protocol):
     """Loaded machine code. Its functions live as long as this object does, or until `close`."""
 
     def address(self, name: str) -> int:
-        """Address of the function `name`; KeyError when the module has none."""
+        """Address of the function or constant `name`; KeyError when the module has none."""
 
     def close(self) -> None:
         """Give the memory back; nothing may execute in it any more."""
@@ -57,7 +57,8 @@ class ObjectCode:
 
     def address(self, name: str) -> int:
         """As `Code` says."""
-        address = int(self._engine.get_function_address(name))
+        engine = self._engine
+        address = int(engine.get_function_address(name) or engine.get_global_value_address(name))
         if not address:
             raise KeyError(name)
         return address
@@ -68,7 +69,12 @@ class ObjectCode:
 
 
 def compile_cached(
-    key: str, build: Callable[[], Printable], *, opt: int = 3, passes: Sequence[str] | None = None
+    key: str,
+    build: Callable[[], Printable],
+    *,
+    opt: int = 3,
+    passes: Sequence[str] | None = None,
+    symbols: Mapping[str, int] | None = None,
 ) -> Code:
     """The module that `build` makes, optimised at level `opt` for this host and loaded.
 
@@ -77,15 +83,16 @@ def compile_cached(
 
     `key` must differ whenever `build` would make another module: name the purpose, and include
     `source_key` of the code that `build` is made of. Its first word begins the entry's name.
+    `symbols` are as for `load`.
     """
     identity = "\n".join([key, *(passes or ()), str(opt), host_key()])
     name = f"{key.split()[0]}-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
     stored = disk.read(name)
     if stored is not None:
-        return load(stored)
+        return load(stored, symbols)
     compiled = compile_code(str(build()), opt=opt, passes=passes)
     disk.write(name, compiled)
-    return load(compiled)
+    return load(compiled, symbols)
 
 
 def compile_code(text: str, *, opt: int = 3, passes: Sequence[str] | None = None) -> bytes:

@@ -9,12 +9,9 @@ missed, its page enters the buffer if the guest may use it directly.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 from emu.cpu.hart import Hart
-from emu.cpu.jit import Code, compile_cached, source_key
+from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import number_handlers
@@ -45,25 +42,6 @@ _BUDGET, _EXIT_CODE, _EXIT_INFO, _PC, _INSTRET, _XS, _STALL_PS, _STALL_END = (
 _ON_BUDGET, _ON_LOAD, _ON_STORE = int(Exit.BUDGET), int(Exit.LOAD_MISS), int(Exit.STORE_MISS)
 
 
-_PASSES = ("simplify_cfg", "instruction_combine")
-"""Handlers have neither loops nor calls: what LLVM's third level does besides takes as long as
-making the machine code, and no program is measurably faster for it."""
-
-
-@cache
-def interpreter_code() -> Code:
-    """The interpreter's code, the same for every hart."""
-    sources = source_key("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit")
-    return compile_cached(f"interpreter {sources}", _build, opt=2, passes=_PASSES)
-
-
-def _build() -> Any:
-    """The LLVM module. Imported only here: a warm start needs no more than the object file."""
-    from emu.cpu.native.interpreter import build
-
-    return build()
-
-
 class NativeEngine:
     """Executes a hart's instructions natively; the interface is `ReferenceEngine`'s."""
 
@@ -72,11 +50,8 @@ class NativeEngine:
         self._reference = ReferenceEngine(hart)
         self._pages = CodePages(hart.state)
         self._marked: frozenset[int] = frozenset()
-        self._code = interpreter_code()
-        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        self._run: Callable[[ctypes.c_void_p], None] = prototype(self._code.address("run"))
+        self._run = handlers.install(hart.state)
         self._address = ctypes.c_void_p(hart.state.address)
-        prototype(self._code.address("install"))(self._address)
         self._translator: Translator | None = None
         if translate != "off":
             numbers = number_handlers()
@@ -167,6 +142,7 @@ class NativeEngine:
         elif self._state.xs == Dirty.DIRTY:
             from emu.cpu.tensor.unit.unit import TensorUnit  # most programs need none
 
+            handlers.install_tensors(self._state)
             self.hart.tensor_unit = TensorUnit(self.hart)
 
     def _enter_page(self, vaddr: int) -> bool:

@@ -1,10 +1,12 @@
 """The interpreter's module: a handler for every instruction, and the few functions around them.
 
-    install(state)   enter the handlers in the state's table
-    run(state)       execute until an exit: BUDGET, or an instruction that Python must deal with
+    handlers     their addresses, by number
+    run(state)   execute until an exit: BUDGET, or an instruction that Python must deal with
 
 Handlers call each other and never return; `run` enters through `enter`, which every jump between
 pages uses, and an `exit_*` function ends the chain of tail calls by returning, to `run`.
+
+Tensor instructions have a module of their own, for programs that use any: `build_tensors`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
 from emu.cpu.native.layout import RECORD_SCALE, Handler
 from emu.cpu.native.readings import perform
-from emu.cpu.native.records import number_handlers
+from emu.cpu.native.records import is_tensor, number_handlers
 from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
+from emu.isa.declare import Instruction
 
 RUN = ir.FunctionType(ir.VoidType(), [PTR])
 
@@ -41,10 +44,11 @@ def build() -> ir.Module:
         _handler(module, names[n]) if n in names else emit_find(module, finders[n]) for n in Handler
     ]
     for instruction, number in handlers.items():
-        if number != Handler.SLOW:
-            functions.append(_handler(module, f"insn_{instruction.mnemonic}"))
-            perform(Frame(functions[-1], instruction.length), instruction.steps)
-    _emit_install(module, functions)
+        if is_tensor(instruction):
+            functions.append(_handler(module, "exit_slow"))
+        elif number != Handler.SLOW:
+            functions.append(_emit_instruction(module, instruction))
+    _emit_table(module, functions)
     for why in Exit:
         exit_ = _handler(module, f"exit_{why.name.lower()}")
         f = Frame(exit_, 0)
@@ -59,6 +63,14 @@ def build() -> ir.Module:
     return module
 
 
+def build_tensors() -> ir.Module:
+    """The module of the tensor instructions' handlers, in the order of their numbers; what they
+    go on with, the exits and `enter`, is in the interpreter's."""
+    module = ir.Module("tensor instructions")
+    _emit_table(module, [_emit_instruction(module, i) for i in number_handlers() if is_tensor(i)])
+    return module
+
+
 def _handler(module: ir.Module, name: str) -> ir.Function:
     """The handler's function, declared if it is not yet."""
     function = module.globals.get(name) or ir.Function(module, HANDLER, name)
@@ -66,16 +78,17 @@ def _handler(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-def _emit_install(module: ir.Module, functions: list[ir.Function]) -> None:
-    """`install(state)`: enter the functions, in their order, in the state's table of handlers."""
+def _emit_instruction(module: ir.Module, instruction: Instruction) -> ir.Function:
+    function = _handler(module, f"insn_{instruction.mnemonic}")
+    perform(Frame(function, instruction.length), instruction.steps)
+    return function
+
+
+def _emit_table(module: ir.Module, functions: list[ir.Function]) -> None:
+    """`handlers`: the addresses of the functions."""
     kind = ir.ArrayType(PTR, len(functions))
-    constants = ir.GlobalVariable(module, kind, "handlers")
-    constants.linkage, constants.global_constant = "internal", True
-    constants.initializer = ir.Constant(kind, functions)
-    function = ir.Function(module, RUN, "install")
-    b = ir.IRBuilder(function.append_basic_block())
-    b.store(b.load(constants, typ=kind), _member(b, function.args[0], "handlers"))
-    b.ret_void()
+    table = ir.GlobalVariable(module, kind, "handlers")
+    table.global_constant, table.initializer = True, ir.Constant(kind, functions)
 
 
 def _emit_exit(f: Frame, why: Exit) -> None:

@@ -57,6 +57,11 @@ def is_native(instruction: Instruction) -> bool:
     )
 
 
+def is_tensor(instruction: Instruction) -> bool:
+    """Whether it is an instruction of the tensor unit."""
+    return any(step.op == "system" and step.args[0] == "tensor" for step in instruction.steps)
+
+
 @dataclass(frozen=True)
 class Format:
     """Where the operands stand, and which registers are written and so must not be x0."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
+from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
-from emu.cpu.native.engine import interpreter_code
 from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Dirty, Exit, State
 from emu.memory import Memory
 
@@ -20,10 +20,7 @@ class Bare:
         self.state = State()
         self.state.pc, self.state.fs = RAM_BASE, Dirty.DIRTY
         self.pages = CodePages(self.state, code_pages)
-        self._code = interpreter_code()
-        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        self._run = prototype(self._code.address("run"))
-        prototype(self._code.address("install"))(self.state.address)
+        self._run = handlers.install(self.state)
         self.map_data()
 
     def map_data(self) -> None:
@@ -38,7 +35,7 @@ class Bare:
         """Execute until the budget is used up, or an instruction that emitted code leaves."""
         self.state.budget = budget
         while True:
-            self._run(self.state.address)
+            self._run(ctypes.c_void_p(self.state.address))
             missing = self.state.exit_info
             if self.state.exit_code != Exit.FETCH_MISS or not self.memory.contains(missing):
                 return Exit(self.state.exit_code)
