@@ -161,7 +161,8 @@ def swap(hart: Hart, number: int, value: int) -> int:
     register = access(hart, number, writes=True)
     old = register.read(hart)
     register.write(hart, value)
-    hart.stall(register.csr.stall_ps)
+    if register.csr.stall_ps:
+        hart.stall(register.csr.stall_ps)
     return old
 
 
@@ -172,7 +173,8 @@ def change(hart: Hart, number: int, new: Callable[[int], int] | None) -> int:
     old = register.read(hart)
     if new is not None:
         register.write(hart, new(register.base(hart)) & ALL)
-    hart.stall(register.csr.stall_ps)
+    if register.csr.stall_ps:
+        hart.stall(register.csr.stall_ps)
     return old
 
 

@@ -178,7 +178,7 @@ class ReferenceEngine:
             if breakpoints and i and words[_PC] in breakpoints:
                 return "breakpoint"
             execute()
-            if hart.due and i + 1 < budget:
+            if hart.due and i + 1 < budget and not hart.attention:
                 hart.take_interrupt()
             if hart.attention:
                 return "attention"

@@ -26,7 +26,7 @@ from emu.cpu.state import (
     SPACES,
     UNTRANSLATED,
 )
-from emu.isa.causes import M_MODE
+from emu.isa.causes import M_MODE, S_MODE
 from emu.isa.csrfields import flag
 from emu.isa.csrs import MSTATUS
 from emu.isa.graph import Node, Trace, const, select
@@ -94,9 +94,16 @@ def _forget(m: Trace) -> None:
     s["spaces", row + _GENERATION] = s["generation"]
 
 
+def _fence_permitted(m: Trace) -> Node:
+    """1 bit: SFENCE.VMA is illegal in user mode, and in supervisor mode while TVM is set."""
+    priv, trapped = m.state["priv"], (m.state["mstatus"] & MSTATUS.mask("TVM")).ne(0)
+    return priv.eq(M_MODE) | priv.eq(S_MODE) & ~trapped
+
+
 SELECT = Routine(_select)
 FIND = Routine(_find)
 FORGET = Routine(_forget)
+FENCE_PERMITTED = Routine(_fence_permitted)
 
 if FIRST_DATA - FIRST_FETCH != FETCH_CONTEXTS:
     raise ImportError("the rows of spaces do not have their contexts one behind the other")

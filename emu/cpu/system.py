@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.cpu import csr, traps
+from emu.cpu import csr, regime, traps
 from emu.cpu.state import Dirty
 from emu.cpu.traps import Trap, illegal
 from emu.isa import TABLE
@@ -66,8 +66,7 @@ def wfi(hart: Hart) -> int:
 
 def sfence_vma(hart: Hart, vaddr: int, asid: int) -> int:
     """Forget translations: all of them, which is more than any operands ask for."""
-    priv = hart.state.priv
-    if priv == U_MODE or (priv == S_MODE and hart.state.mstatus & traps.TVM):
+    if not regime.FENCE_PERMITTED.python(hart.state.words):
         raise illegal()
     hart.flush_translations()
     return 0

@@ -82,6 +82,8 @@ class NativeEngine:
             self._reference.execute_one()
             budget -= 1
         while budget > 0:
+            if hart.due and not hart.attention:
+                hart.take_interrupt()
             if hart.attention:
                 return "attention"
             if self._marked and state.pc in self._marked:
@@ -113,6 +115,8 @@ class NativeEngine:
         if why == _ON_BUDGET:
             if words[_STALL_PS] >= words[_STALL_END]:
                 self.hart.attention = True
+            elif done < budget:
+                self.hart.interrupts_changed()  # left early: Python is to see the trap
             return done
         if why == Exit.BREAK and words[_PC] in self._marked:
             return done

@@ -99,6 +99,21 @@ def leave_float(b: ir.IRBuilder, saved: ir.Value, fflags: ir.Value) -> None:
     """Add the flags raised since `enter_float` to the word `fflags`, and restore the host's."""
     if not HOST_FLOATS:
         return
+    _accrue(b, fflags)
+    _control(b, "ld", saved)
+
+
+def drain_flags(b: ir.IRBuilder, fflags: ir.Value) -> None:
+    """Move the flags raised so far to the word `fflags`, where the guest can look at them."""
+    if not NATIVE_FLOAT:
+        return
+    _accrue(b, fflags)
+    clean = b.alloca(WORD)
+    b.store(ir.Constant(WORD, _ALL_MASKED), clean)
+    _control(b, "ld", clean)
+
+
+def _accrue(b: ir.IRBuilder, fflags: ir.Value) -> None:
     ours = b.alloca(WORD)
     _control(b, "st", ours)
     raised = b.load(ours, typ=WORD)
@@ -109,7 +124,6 @@ def leave_float(b: ir.IRBuilder, saved: ir.Value, fflags: ir.Value) -> None:
         )
         accrued = b.or_(accrued, b.select(is_raised, i64(guest), i64(0)))
     b.store(accrued, fflags)
-    _control(b, "ld", saved)
 
 
 def _control(b: ir.IRBuilder, direction: str, where: ir.Value) -> None:

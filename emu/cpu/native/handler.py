@@ -47,6 +47,7 @@ class Frame:
     jump: ir.Value | None = None
     branch: tuple[ir.Value, ir.Value] | None = None
     pause: ir.Value | None = None
+    end: Callable[[], None] | None = None
     rounds_statically: ClassVar[bool] = False
     """Whether rounding modes were looked at before the code was made."""
     _slow: ir.Block | None = None

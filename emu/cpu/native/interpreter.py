@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from emu.cpu.native.control import emit_csr, emit_settle
 from emu.cpu.native.decoder import emit_fill, emit_identify
 from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
@@ -43,6 +44,8 @@ def build() -> ir.Module:
     functions = [
         _handler(module, names[n]) if n in names else emit_find(module, finders[n]) for n in Handler
     ]
+    emit_csr(module)
+    emit_settle(module)
     for instruction, number in handlers.items():
         if is_tensor(instruction):
             functions.append(_handler(module, "exit_slow"))

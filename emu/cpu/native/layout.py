@@ -42,6 +42,11 @@ class Handler(IntEnum):
 
 FIRST_INSTRUCTION = len(Handler)
 
+NATIVE_SYSTEM = frozenset(
+    ("csr_clear", "csr_set", "csr_swap", "ebreak", "ecall", "mret", "sfence_vma", "sret", "tensor")
+)
+"""The system operations that emitted code has a way of doing itself."""
+
 FIND = {Exit.LOAD_MISS: Handler.FIND_LOAD, Exit.STORE_MISS: Handler.FIND_STORE}
 """The finder whose failure ends in an exit."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from emu.cpu.native.control import emit_control
 from emu.cpu.native.floating import emit_fp
 from emu.cpu.native.handler import BIT, Frame, i64, width_of
 from emu.cpu.native.tensor import emit_tensor
@@ -47,7 +48,9 @@ def execute(frame: Frame, steps: tuple[Node, ...]) -> None:
 def perform(frame: Frame, steps: tuple[Node, ...]) -> None:
     """Emit the steps of an instruction and the way to the next one; ends the function."""
     execute(frame, steps)
-    if frame.jump is not None:
+    if frame.end is not None:
+        frame.end()
+    elif frame.jump is not None:
         frame.goto(frame.jump)
     elif frame.branch is not None:
         _branch(frame, *frame.branch)
@@ -223,7 +226,10 @@ def _trap_if(frame: Frame, node: Node) -> None:
 
 
 def _system(frame: Frame, node: Node) -> ir.Value:
-    """Only tensor instructions get here: others with such a step have no native handler."""
+    """Only operations of `NATIVE_SYSTEM` get here: others have no native handler."""
+    name = str(node.args[0])
+    if name != "tensor":
+        return emit_control(frame, name, [value(frame, a) for a in node.args[1:]])
     return emit_tensor(frame, str(node.args[1]), [(a, value(frame, a)) for a in node.args[2:]])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emu.cpu.jit import host_architecture
-from emu.cpu.native.layout import FIRST_INSTRUCTION, OFFSETS, RECORD_SIZE, Handler
+from emu.cpu.native.layout import FIRST_INSTRUCTION, NATIVE_SYSTEM, OFFSETS, RECORD_SIZE, Handler
 from emu.cpu.state import X_SINK
 from emu.isa import TABLE
 from emu.isa.declare import SLOT_OF_FIELD, Instruction
@@ -51,7 +51,7 @@ def number_handlers() -> dict[Instruction, int]:
 def is_native(instruction: Instruction) -> bool:
     """Whether there is a handler: system calls and most conversions are the reference engine's."""
     return not any(
-        (step.op == "system" and step.args[0] != "tensor")
+        (step.op == "system" and step.args[0] not in NATIVE_SYSTEM)
         or (step.op == "fp" and step.args[0] not in HOST_FLOATS)
         for step in instruction.steps
     )
