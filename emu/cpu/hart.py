@@ -38,6 +38,7 @@ _ALL = (1 << 64) - 1
 _INSTRET, _STALL_PS, _FETCH_CONTEXT, _DATA_CONTEXT = (  # asked for all the time
     State.indices[name] for name in ("instret", "stall_ps", "fetch_context", "data_context")
 )
+_TRAP_PS = 1_000
 _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
 """Translations remembered: a guest that makes up page tables without end must not fill the host."""
 
@@ -51,16 +52,13 @@ memory, to the distance to physical address."""
 class Hart:
     """One hart of the machine, in its reset state."""
 
-    trap_ps = 1_000
-    """Taking a trap costs this much time, so that time passes even where nothing retires."""
-
     hartid: int
     state: State
 
     def __init__(self, bus: Bus, memory: Memory, hartid: int = 0) -> None:
         self.bus, self.memory, self.hartid = bus, memory, hartid
         self.state = State()
-        self.state.hartid, self.state.trap_ps = hartid, self.trap_ps
+        self.state.hartid, self.state.trap_ps = hartid, _TRAP_PS
         self.set_time_base(0, PS_PER_TICK, PS_PER_TICK)
         self._on_trap: Callable[[int, int, int, int], None] | None = None
         self.breakpoints: set[int] = set()
@@ -120,6 +118,15 @@ class Hart:
     @on_trap.setter
     def on_trap(self, told: Callable[[int, int, int, int], None] | None) -> None:
         self._on_trap, self.state.watched = told, int(told is not None)
+
+    @property
+    def trap_ps(self) -> int:
+        """Taking a trap costs this much time, so that time passes even where nothing retires."""
+        return self.state.trap_ps
+
+    @trap_ps.setter
+    def trap_ps(self, ps: int) -> None:
+        self.state.trap_ps = ps
 
     def set_time_base(self, base_ps: int, ps_per_insn: int, ps_per_tick: int) -> None:
         """From now on the CSR `time` is `base_ps` + instret * `ps_per_insn` + stall_ps, in units of

@@ -162,7 +162,7 @@ def _block(f: Frame, choice: ir.Value, group: list[Csr], kind: str) -> None:
 
 
 def _emit_look(
-    f: Frame, choice: ir.Value, group: list[Csr], then: ir.Block
+    f: RoutineFrame, choice: ir.Value, group: list[Csr], then: ir.Block
 ) -> tuple[ir.Value, ...]:
     """Read a register; gives the block it ends in, the value, what setting and clearing bits starts
     from, whether the access is permitted, and how it ends if it only reads."""

@@ -105,7 +105,7 @@ def leave_float(b: ir.IRBuilder, saved: ir.Value, fflags: ir.Value) -> None:
 
 def drain_flags(b: ir.IRBuilder, fflags: ir.Value) -> None:
     """Move the flags raised so far to the word `fflags`, where the guest can look at them."""
-    if not NATIVE_FLOAT:
+    if not HOST_FLOATS:
         return
     _accrue(b, fflags)
     clean = b.alloca(WORD)
