@@ -18,7 +18,7 @@ from emu.machine import Machine
 
 PROGRAMS = Path(__file__).parent / "programs"
 INPUT = b"hello\nworld of C\n\nend\n"
-LIMIT = 200_000_000  # instructions; none of the programs needs a tenth of it
+LIMIT = 30_000_000  # instructions; none of the programs needs a third of it
 
 _CODE, _DATA = 0x8000_0000, 0x8040_0000
 _PLACES = {"flash": _CODE, "flash_size": 4 << 20, "ram": _DATA, "ram_size": 4 << 20}
