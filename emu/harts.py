@@ -56,13 +56,14 @@ class Turns:
         """Make current whose turn it is now; False if all harts sleep."""
         current = self.current
         if len(self._harts) == 1:
-            return not asleep(current)
-        awake = [hart for hart in self._harts if not asleep(hart)]
+            return not current.waiting or not asleep(current)
+        awake = [hart for hart in self._harts if not hart.waiting or not asleep(hart)]
         if awake != self._awake:
             self._change(awake)
         if not awake:
             return False
-        if asleep(current) or (len(awake) > 1 and self._work_ps(current) >= self._turn_end_ps):
+        turn_over = len(awake) > 1 and self._work_ps(current) >= self._turn_end_ps
+        if turn_over or current not in awake:
             self._give_turn(awake)
         return True
 

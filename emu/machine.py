@@ -159,12 +159,13 @@ class Machine:
         self.clock.set_now(now)
 
     def _set_interrupt(self, hart: int, number: int, level: bool) -> None:
-        self.harts[hart].set_interrupt(Interrupt(number), level)
-        if self.harts[hart] is not self.current:
-            self._call_attention()  # it may have woken, or not be awake any more
+        driven, current = self.harts[hart], self.turns.current
+        driven.set_interrupt(Interrupt(number), level)
+        if driven is not current:
+            current.attention = True  # it may have woken, or not be awake any more
 
     def _call_attention(self) -> None:
-        self.current.attention = True
+        self.turns.current.attention = True
 
     def _finish(self, code: int) -> None:
         self._status = ExitStatus(code, f"The guest ended the run with code {code}.", by_guest=True)
@@ -218,11 +219,11 @@ class Machine:
                 if left is not None and left <= 0:
                     reason = f"The guest was stopped after {max_instructions} instructions."
                     return ExitStatus(CODE_LIMIT, reason)
-                hart = self.current
+                hart = self.turns.current
                 budget, before = self._budget(left), hart.instret
                 stalled = hart.stall_ps
                 why = self._engine(hart).run(budget)
-                if why == "breakpoint" or self._stands_at_breakpoint(before):
+                if why == "breakpoint" or self._stands_at_breakpoint(hart, before):
                     return BREAKPOINT
                 if left is not None:
                     # Traps use the budget up too: a guest that only traps is stopped as well.
@@ -242,18 +243,28 @@ class Machine:
         self._status = status
         self._call_attention()
 
-    def _stands_at_breakpoint(self, before: int) -> bool:
+    def _stands_at_breakpoint(self, hart: Hart, before: int) -> bool:
         """Whether the engine's budget ended just in front of a breakpoint, which the next run would
         pass over as its first instruction. `before` is instret when the engine started."""
-        hart = self.current
+        if not hart.breakpoints:
+            return False
         moved = hart.instret != before and self._status is None
         return moved and hart.state.pc in hart.breakpoints
 
-    def step(self) -> ExitStatus | None:
+    def step(self, hart: Hart | None = None) -> ExitStatus | None:
         """Execute one instruction, or take one trap, of the hart whose turn it is; sleeping is
-        skipped. Returns how the run ended if it did."""
-        if self._settle():
-            self._engine(self.current).step()
+        skipped. Returns how the run ended if it did. If it is not the turn of `hart`, when one is
+        given, the others run until it is, or one of them stands at a breakpoint (`BREAKPOINT`)."""
+        self._status = None
+        while self._settle():
+            current = self.turns.current
+            if hart is None or current is hart:
+                self._engine(current).step()
+                break
+            budget, before = self._budget(None), current.instret
+            why = self._engine(current).run(budget)
+            if why == "breakpoint" or self._stands_at_breakpoint(current, before):
+                return BREAKPOINT
         return self._status
 
     def _engine(self, hart: Hart) -> Engine:
@@ -297,7 +308,8 @@ class Machine:
             budget = min(budget, -(-left_ps // self.clock.ps_per_insn))
             # Instructions take their share of that time too: look a little early, then again.
             stall_ps = max(1, min(stall_ps, left_ps * 7 // 8))
-        self.current.state.stall_end = self.current.stall_ps + stall_ps
+        hart = self.turns.current
+        hart.state.stall_end = hart.stall_ps + stall_ps
         return max(budget, 1)
 
     def _serve_terminal(self) -> None:

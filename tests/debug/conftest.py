@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ class Debugger:
         return self.output.getvalue()[start:]
 
 
-Open = Callable[[Path], Debugger]
+Open = Callable[..., Debugger]
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +69,11 @@ def open_debugger() -> Iterator[Open]:
     """Opens debuggers that stand at their program's first instruction."""
     machines: list[Machine] = []
 
-    def start(path: Path) -> Debugger:
+    def start(path: Path, harts: int = 1) -> Debugger:
         output = io.StringIO()
-        machine = Machine(
-            board.load("edge"), kernel=path.read_bytes(), console=ScriptConsole(output)
-        )
+        edge = board.load("edge")
+        edge = replace(edge, cpu=replace(edge.cpu, harts=harts))
+        machine = Machine(edge, kernel=path.read_bytes(), console=ScriptConsole(output))
         machines.append(machine)
         session = Session(
             machine,

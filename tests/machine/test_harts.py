@@ -247,8 +247,8 @@ handler:
 
 def test_a_hart_that_stalls_gives_the_others_their_share(make_machine: Make) -> None:
     machine = make_machine(program(STALLS, HARTS=2), harts=2, engine="native")
-    machine.hart.trap_ps = trap_ps = 30 * TURN * machine.clock.ps_per_insn
-    machine.run(300 * TURN)
+    machine.hart.state.trap_ps = trap_ps = 30 * TURN * machine.clock.ps_per_insn
+    machine.run(200 * TURN)
     stalled, other = machine.harts
     per = machine.clock.ps_per_insn
     assert stalled.stall_ps >= 5 * trap_ps

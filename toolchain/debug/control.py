@@ -2,6 +2,8 @@
 
 Between two stops the machine runs freely: what ends a move is a breakpoint of the user's or a
 hidden one, so moves are fast. Only inside one source line are instructions executed one by one.
+Moves are those of the session's hart; the others run meanwhile, and one that comes to a breakpoint
+of the user's ends the move and becomes the session's.
 Each move ends with a `Stop`, whose reason is empty when the move came to its own end.
 """
 
@@ -59,27 +61,34 @@ def moving(session: Session) -> Iterator[None]:
 
 
 def resume(session: Session, hidden: dict[int, int] | None = None) -> Stop | None:
-    """Run to a breakpoint, or to a hidden one: an address, reached with sp at least the number
-    given for it (in a recursion, inner calls pass the same address with a lower sp). None when a
-    hidden one was reached."""
-    hart = session.machine.hart
+    """Run to a breakpoint, or to a hidden one: an address, reached by the session's hart with sp at
+    least the number given for it (in a recursion, inner calls pass the same address with a lower
+    sp). None when a hidden one was reached."""
+    machine, mine = session.machine, session.hart
     hidden = hidden or {}
-    visible = {b.address for b in session.breakpoints.values()}
-    hart.breakpoints = visible | set(hidden)
+    visible = _visible(session)
+    for hart in machine.harts:
+        hart.breakpoints = visible
+    mine.breakpoints = visible | set(hidden)
     try:
         while True:
-            status = session.machine.run(_SLICE)
+            status = machine.run(_SLICE)
             if session.interrupted or _quit(status):
                 return Stop("Interrupted.")
             if status is BREAKPOINT:
-                if session.pc in hidden and hart.state.x[SP] >= hidden[session.pc]:
+                hart, pc = machine.current, machine.current.state.pc
+                if hart is mine and pc in hidden and hart.state.x[SP] >= hidden[pc]:
                     return None
-                if session.pc in visible:
+                if pc in visible:
                     return at_breakpoint(session)
             elif status.code != CODE_LIMIT or status.by_guest:
                 return ended(session, status)
     finally:
-        hart.breakpoints = set()
+        mine.breakpoints = visible
+
+
+def _visible(session: Session) -> set[int]:
+    return {b.address for b in session.breakpoints.values()}
 
 
 def _quit(status: ExitStatus) -> bool:
@@ -88,10 +97,14 @@ def _quit(status: ExitStatus) -> bool:
 
 
 def at_breakpoint(session: Session) -> Stop:
-    """The stop at the breakpoints at pc."""
+    """The stop at the breakpoints at the pc of the hart that has just run."""
+    hart, other = session.machine.current, ""
+    if hart is not session.hart:
+        session.select_hart(hart)
+        other = f", hart {hart.hartid}"
     hits = session.hits()
     kind = "Temporary breakpoint" if hits and hits[0].temporary else "Breakpoint"
-    return Stop(f"{kind} {hits[0].number}." if hits else "")
+    return Stop(f"{kind} {hits[0].number}{other}." if hits else "")
 
 
 def ended(session: Session, status: ExitStatus) -> Stop:
@@ -102,17 +115,21 @@ def ended(session: Session, status: ExitStatus) -> Stop:
 
 def step_instruction(session: Session, *, over: bool = False) -> Stop | None:
     """One instruction; with `over` a call runs until it returns. None when that is done."""
-    hart = session.machine.hart
+    hart = session.hart
     before, sp = session.pc, hart.state.x[SP]
     call = _call_at(session, before)
+    for other in session.machine.harts:
+        other.breakpoints = _visible(session)
     try:
-        status = session.machine.step()
+        status = session.machine.step(hart)
     except ConsoleQuit:
         return Stop("Interrupted.")
-    if status is not None:
-        return ended(session, status)
     if session.interrupted:
         return Stop("Interrupted.")
+    if status is BREAKPOINT:
+        return at_breakpoint(session)
+    if status is not None:
+        return ended(session, status)
     behind = before + call
     if over and call and session.pc != behind and hart.state.x[RA] == behind:
         return resume(session, {behind: sp})
@@ -137,7 +154,7 @@ def step_line(session: Session, *, over: bool, forward: bool = False) -> Stop:
     if place is None:
         return step_instruction(session, over=over) or Stop()
     while True:
-        before, sp = session.pc, session.machine.hart.state.x[SP]
+        before, sp = session.pc, session.hart.state.x[SP]
         call = _call_at(session, before)
         stop = step_instruction(session, over=over)
         if stop is None and call and not over and session.pc != before + call:

@@ -1,4 +1,4 @@
-"""The guest's memory as a debugger reads it: in the hart's current address space, without effects.
+"""The guest's memory as a debugger reads it: in a hart's current address space, without effects.
 
 The walk of the page tables sets no accessed bit and asks for no rights, and only memory is touched:
 reading a device's register could change the device.
@@ -6,7 +6,10 @@ reading a device's register could change the device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from emu.bus import BusFault
+from emu.cpu.hart import Hart
 from emu.cpu.mmu import LEVELS, PAGE_BITS
 from emu.isa.causes import M_MODE
 from emu.machine import Machine
@@ -18,10 +21,11 @@ _VALID, _LEAF = 1, 0b1010  # R and X: without either an entry points to a table
 
 
 class GuestMemory:
-    """Reads and writes at virtual addresses; DebugError where there is no RAM."""
+    """Reads and writes at virtual addresses of the hart that `hart` gives; DebugError where there
+    is no RAM."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine, hart: Callable[[], Hart]) -> None:
+        self._machine, self._hart = machine, hart
 
     def read(self, vaddr: int, size: int) -> bytes:
         """`size` bytes at `vaddr`."""
@@ -36,7 +40,8 @@ class GuestMemory:
         for view in list(self._views(vaddr, len(data))):
             view[:] = data[: len(view)]
             data = data[len(view) :]
-        self._machine.hart.fence_i()
+        for hart in self._machine.harts:
+            hart.fence_i()
 
     def instruction(self, pc: int) -> int:
         """The word of the instruction at `pc`: 16 bits when it is a compressed one."""
@@ -65,7 +70,7 @@ class GuestMemory:
 
     def _translate(self, vaddr: int) -> tuple[int, int]:
         """The physical address of `vaddr`, and where its page ends (virtually)."""
-        hart = self._machine.hart
+        hart = self._hart()
         satp = hart.state.satp
         levels = LEVELS.get(satp >> 60)
         if hart.state.priv == M_MODE or levels is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emu.cpu.hart import Hart
 from emu.isa.csrs import BY_NAME
 from emu.isa.registers import NUMBERS
 from emu.machine import ExitStatus, Machine
@@ -45,7 +46,9 @@ class Session:
         folders: tuple[Path, ...] = (),
     ) -> None:
         self.machine, self.program, self.say = machine, program, say
-        self.memory = GuestMemory(machine)
+        self.hart: Hart = machine.hart
+        """The hart that the user looks at and steps."""
+        self.memory = GuestMemory(machine, lambda: self.hart)
         self.unwinder = Unwinder(program, self.memory)
         self.sources = Sources(folders)
         self.breakpoints: dict[int, Breakpoint] = {}
@@ -67,18 +70,18 @@ class Session:
     @property
     def pc(self) -> int:
         """The address of the next instruction."""
-        return self.machine.hart.state.pc
+        return self.hart.state.pc
 
     def innermost(self) -> Frame:
         """The frame of the code at pc."""
-        state = self.machine.hart.state
+        state = self.hart.state
         return self.unwinder.innermost(state.pc, state.x)
 
     @property
     def frames(self) -> list[Frame]:
         """All calls in progress."""
         if not self._frames:
-            state = self.machine.hart.state
+            state = self.hart.state
             self._frames = self.unwinder.frames(state.pc, state.x)
         return self._frames
 
@@ -92,6 +95,11 @@ class Session:
         self._frames, self.selected = [], 0
         self.listed = None
 
+    def select_hart(self, hart: Hart) -> None:
+        """Look at another hart."""
+        self.hart = hart
+        self.stopped()
+
     def changed(self) -> None:
         """A register or memory was set: the frames may be others, the user's place stays."""
         self._frames = []
@@ -100,7 +108,7 @@ class Session:
     def interrupt(self) -> None:
         """Ctrl-C: stop the guest soon, even if it waits for a key."""
         self.interrupted = True
-        self.machine.hart.attention = True
+        self.machine.stop(ExitStatus(0, "Interrupted."))
         if isinstance(self.machine.console, DebugTerminal):
             self.machine.console.interrupted = True
 
@@ -198,7 +206,7 @@ class Session:
 
     def register(self, name: str) -> Value:
         """A register of the selected frame ($sp, $pc), of the FPU, or a CSR."""
-        state = self.machine.hart.state
+        state = self.hart.state
         if name == "pc":
             return Value(types.ADDRESS, None, integer(self.frame.pc).data, name)
         if name in NUMBERS["x"]:
@@ -207,13 +215,13 @@ class Session:
         if name in NUMBERS["f"]:
             return Value(types.F64, None, integer(state.f[NUMBERS["f"][name]]).data, name)
         if name in BY_NAME:
-            raw = self.machine.hart.csr_read(BY_NAME[name].number)
+            raw = self.hart.csr_read(BY_NAME[name].number)
             return Value(types.U64, None, integer(raw, types.U64).data, name)
         raise DebugError(f"There is no register '{name}'.")
 
     def set_register(self, name: str, data: bytes) -> None:
-        """Give a register of the hart a value (8 bytes)."""
-        hart, raw = self.machine.hart, int.from_bytes(data, "little")
+        """Give a register of the selected hart a value (8 bytes)."""
+        hart, raw = self.hart, int.from_bytes(data, "little")
         if self.selected:
             raise DebugError("Registers can be set in frame 0 only.")
         if name == "pc":

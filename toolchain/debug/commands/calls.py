@@ -1,4 +1,4 @@
-"""The calls in progress: which there are, and which one names refer to."""
+"""The calls in progress: which there are, on which hart, and which one names refer to."""
 
 from __future__ import annotations
 
@@ -26,6 +26,21 @@ def backtrace(session: Session, argument: str) -> None:
 def frame(session: Session, argument: str) -> None:
     """Select frame NUMBER of the backtrace and show it; without one, show the selected one."""
     _select(session, whole(session, argument) if argument else session.selected)
+
+
+@command("thread", "t", group="Calls", usage="[NUMBER]")
+def thread(session: Session, argument: str) -> None:
+    """Select hart NUMBER and show where it is; without one, show the selected one.
+
+    'info threads' lists the harts. Commands that move step the selected one; the others run too.
+    """
+    harts = session.machine.harts
+    number = whole(session, argument) if argument else session.hart.hartid
+    if not 0 <= number < len(harts):
+        raise DebugError(f"There is no hart {number}; the last one is {len(harts) - 1}.")
+    session.select_hart(harts[number])
+    session.say(f"hart {number}  {frame_text(session, session.frame)}")
+    session.say(line_text(session, session.frame))
 
 
 @command("up", group="Calls", usage="[COUNT]")

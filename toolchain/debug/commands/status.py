@@ -20,8 +20,9 @@ from toolchain.debug.show import frame_text
 
 @command("info", "i", group="Data", usage="SUBJECT")
 def info(session: Session, argument: str) -> None:
-    """Show breakpoints, registers [NAME ...], csrs [NAME ...], devices [NAME], locals, args, frame,
-    functions [TEXT], variables [TEXT], symbol ADDRESS, line PLACE.
+    """Show breakpoints, threads (the harts), registers [NAME ...], csrs [NAME ...],
+    devices [NAME], locals, args, frame, functions [TEXT], variables [TEXT], symbol ADDRESS, line
+    PLACE.
     """
     subject, _, rest = argument.partition(" ")
     found = [name for name in _SUBJECTS if subject and name.startswith(subject)]
@@ -37,6 +38,15 @@ def _breakpoints(session: Session, argument: str) -> None:
     for b in session.breakpoints.values():
         kind = "temporary, " if b.temporary else ""
         session.say(f"{b.number}  {where(session, b)}  ({kind}hit {b.hits} times)")
+
+
+def _threads(session: Session, argument: str) -> None:
+    for hart in session.machine.harts:
+        mark = "*" if hart is session.hart else " "
+        asleep = "asleep at " if hart.waiting else ""
+        place = session.program.lines.place_at(hart.state.pc)
+        line = f", {place}" if place else ""
+        session.say(f"{mark} hart {hart.hartid}  {asleep}{session.describe(hart.state.pc)}{line}")
 
 
 def _registers(session: Session, argument: str) -> None:
@@ -60,7 +70,7 @@ def _csrs(session: Session, argument: str) -> None:
         if name not in BY_NAME:
             raise DebugError(f"There is no CSR '{name}'.")
         try:
-            value = session.machine.hart.csr_read(BY_NAME[name].number)
+            value = session.hart.csr_read(BY_NAME[name].number)
         except KeyError:
             continue
         if names or value:  # most are zero
@@ -153,6 +163,7 @@ def _line(session: Session, argument: str) -> None:
 
 _SUBJECTS: dict[str, Callable[[Session, str], None]] = {
     "breakpoints": _breakpoints,
+    "threads": _threads,
     "registers": _registers,
     "floats": _floats,
     "csrs": _csrs,
