@@ -333,13 +333,18 @@ class Hart:
     # --- memory ---------------------------------------------------------------------------------
 
     def _pieces(self, vaddr: int, size: int, access: str) -> list[tuple[int, int]]:
-        """The physical pieces (address, size) of an access that may cross pages. Raises Trap."""
+        """The physical pieces (address, size) of an access, one on each page. Raises Trap, also
+        when one decision of the PMP does not hold for all of a piece (section 3.7.1)."""
         pieces = []
         while size:
             vaddr &= _ALL
             found = mmu.resolve(self, vaddr, access)
-            here = min(size, found.end - vaddr, _PAGE - (vaddr & _OFFSET))
-            pieces.append((vaddr + found.offset, here))
+            paddr, here = vaddr + found.offset, min(size, _PAGE - (vaddr & _OFFSET))
+            if vaddr + here > found.end:
+                privilege = mmu.effective_privilege(self, access)
+                if not self.pmp.allows(paddr, here, access, privilege):
+                    raise Trap(mmu.ACCESS_FAULT[access], vaddr)
+            pieces.append((paddr, here))
             vaddr, size = vaddr + here, size - here
         return pieces
 

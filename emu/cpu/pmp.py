@@ -14,6 +14,7 @@ from emu.isa.causes import M_MODE
 from emu.isa.csrs import PMP_ENTRIES
 
 _READ, _WRITE, _EXECUTE, _LOCK = 1, 2, 4, 0x80
+_KEPT = 0x9F  # the bits that a configuration has
 _TOR = 1
 _ADDRESS_MASK = (1 << 54) - 1
 _EVERYWHERE = 1 << 64
@@ -51,11 +52,12 @@ class Pmp:
         self.recompute()
 
     def _write_config(self, word: int, value: int) -> None:
-        """Set eight entries; a locked one, or the reserved write-only right, is left as it is."""
+        """Set eight entries; a locked one is left as it is. To write without to read is reserved:
+        it becomes neither."""
         config = self._config
         for i, new in enumerate(value.to_bytes(8, "little"), 8 * word):
-            if not config[i] & _LOCK and new & (_READ | _WRITE) != _WRITE:
-                config[i] = new & 0x9F
+            if not config[i] & _LOCK:
+                config[i] = new & (_KEPT if new & _READ else _KEPT & ~_WRITE)
         self._state.pmpcfg[word] = int.from_bytes(config[8 * word : 8 * word + 8], "little")
 
     def _write_address(self, i: int, value: int) -> None:

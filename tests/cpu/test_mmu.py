@@ -185,6 +185,23 @@ def test_access_across_a_pmp_edge_faults_and_the_page_is_not_cached() -> None:
         board.hart.load(BASE + 0x800, 8)
 
 
+def test_one_entry_must_hold_for_all_of_an_access() -> None:
+    """Even where each of two entries would allow its part, and in machine mode."""
+    board = Board()
+    board["pmpaddr0"], board["pmpaddr1"] = BASE + 0x2004 >> 2, (1 << 54) - 1
+    board["pmpcfg0"] = 0x1F << 8 | 2 << 3 | 7  # NA4; everything
+    assert board.hart.load(BASE + 0x2004, 4) == 0
+    with pytest.raises(Trap) as caught:
+        board.hart.load(BASE + 0x2000, 8)
+    assert (caught.value.cause, caught.value.tval) == (Cause.LOAD_ACCESS, BASE + 0x2000)
+
+
+def test_to_write_without_to_read_is_neither() -> None:
+    board = Board()
+    board["pmpcfg0"] = 0x1E
+    assert board["pmpcfg0"] == 0x1C
+
+
 def test_locked_entry_binds_machine_mode_and_cannot_be_changed() -> None:
     board = Board()
     board["pmpaddr0"] = BASE + 0x2000 >> 2
