@@ -18,7 +18,6 @@ from emu.devices.finisher import Finisher
 from emu.devices.gpu import Fabric, Gpu, default_engine
 from emu.devices.htif import Htif
 from emu.devices.line import Line
-from emu.devices.nvme import Nvme
 from emu.devices.nvme.backing import Backing
 from emu.devices.nvme.drives import Drive, open_namespaces
 from emu.devices.nvme.drives import controllers as group_drives
@@ -159,6 +158,10 @@ class Platform:
                 "drives are given."
             )
         functions: list[PciFunction] = []
+        if not controllers:
+            return functions
+        from emu.devices.nvme import Nvme  # without drives there is nothing to import it for
+
         for i, numbered in enumerate(controllers):
             namespaces = open_namespaces(numbered, board.nvme.write_cache)
             self.backings += [namespace.backing for namespace in namespaces]

@@ -17,15 +17,16 @@ frames: a header of `_HEADER`, then as many bytes as it says.
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 if TYPE_CHECKING:
     import queue
-    import subprocess
 
 Key = TypeVar("Key")
 """Whatever the caller names its requests by; it stays in the parent."""
@@ -138,25 +139,33 @@ class _Worker:
     """The parent's end of one process: frames to it and from it, without ever waiting."""
 
     def __init__(self, function: str) -> None:
-        import subprocess  # a machine that has nothing to translate is not kept waiting for it
-
         program = _PROGRAM.format(module=__name__)
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, function, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C and Ctrl-Z at the terminal are meant for the machine
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
+        requests, self._to = os.pipe()
+        self._from, answers = os.pipe()
+        try:
+            process = os.posix_spawn(  # subprocess would take longer to import than this to run
+                sys.executable,
+                [sys.executable, "-c", program, function, *sys.path],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, requests, 0),
+                    (os.POSIX_SPAWN_DUP2, answers, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+                setpgroup=0,  # Ctrl-C and Ctrl-Z at the terminal are meant for the machine
+            )
+        except OSError:
+            os.close(self._to)
+            os.close(self._from)
+            raise
+        finally:
+            os.close(requests)
+            os.close(answers)
         os.set_blocking(self._to, False)
         os.set_blocking(self._from, False)
         self._unsent, self._received = bytearray(), bytearray()
         # also when nobody closes it: a process that is no longer referred to is not left behind
-        self.stop = weakref.finalize(self, _end, process)
+        self.stop = weakref.finalize(self, _end, os.getpid(), process, (self._to, self._from))
 
     def send(self, number: int, request: bytes) -> None:
         """Send a request, now or, where the pipe is full, by and by."""
@@ -205,14 +214,15 @@ class _Worker:
             self._unsent.clear()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(parent: int, process: int, pipes: tuple[int, int]) -> None:
     """End a process and its pipes. It may be killed at any moment: what it writes to disk it
-    writes under another name first."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+    writes under another name first. A fork of the parent leaves it alone."""
+    for pipe in pipes:
+        os.close(pipe)
+    if os.getpid() == parent:
+        with suppress(ProcessLookupError, ChildProcessError):  # somebody waits for all children
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
 
 
 def serve(function: str) -> None:

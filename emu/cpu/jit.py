@@ -136,12 +136,23 @@ def source_key(*modules: str) -> str:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"there is no source of the module '{name}' to hash")
-        origin = Path(spec.origin)
+        folder, file = os.path.split(spec.origin)
         is_package = spec.submodule_search_locations is not None
-        for path in sorted(origin.parent.rglob("*.py")) if is_package else [origin]:
-            content = path.read_bytes()
-            digest.update(f"{path.name} {len(content)}\n".encode() + content)
+        for path in _sources(folder) if is_package else [os.path.join(folder, file)]:
+            with open(path, "rb") as source:
+                content = source.read()
+            digest.update(f"{os.path.basename(path)} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def _sources(folder: str) -> list[str]:
+    """The paths of all Python files in a folder and those in it, in order."""
+    return sorted(
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(".py")
+    )
 
 
 @cache

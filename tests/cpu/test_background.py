@@ -168,7 +168,7 @@ def test_the_process_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "import os, sys; from emu.cpu.background import Background\n"
         "first, second = (Background('background_service:' + n) for n in ('process', 'sleep'))\n"
         "first.submit('pid', b''); print(int(first.wait(30)[0][1]), flush=True)\n"
-        "second.submit('a', b''); print(second._worker.stop.peek()[2][0].pid, flush=True)\n"
+        "second.submit('a', b''); print(second._worker.stop.peek()[2][1], flush=True)\n"
         "sys.stdin.read()"
     )
     paths = os.pathsep.join([str(tmp_path), *sys.path])

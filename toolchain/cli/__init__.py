@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Protocol
@@ -35,7 +34,8 @@ class _Command(Protocol):
 
 def names() -> list[str]:
     """All subcommands."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    files = [file for folder in __path__ for file in os.listdir(folder)]
+    return sorted(file[:-3] for file in files if file.endswith(".py") and file[0] != "_")
 
 
 def _command(name: str) -> _Command:

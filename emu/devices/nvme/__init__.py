@@ -9,6 +9,18 @@
   done), and `drives` (from `--drive` to controllers).
 """
 
-from emu.devices.nvme.controller import Nvme
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emu.devices.nvme.controller import Nvme
 
 __all__ = ["Nvme"]
+
+
+def __getattr__(name: str) -> Any:
+    """The controller, imported with the first drive: machines without any start sooner."""
+    if name == "Nvme":
+        from emu.devices.nvme.controller import Nvme
+
+        return Nvme
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
