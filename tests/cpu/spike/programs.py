@@ -1,0 +1,50 @@
+"""Random programs: slots of `PIECES` in a random scene. A seed is a slot, so that a failing program
+is made small by leaving slots out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from emu.errors import AiosError
+from tests.cpu.agreement import operands
+from tests.cpu.spike.layout import BASE, CODE, SUPERVISOR, Program, slot_code
+from tests.cpu.spike.pieces import PIECES, Piece
+
+_SEEDS = st.integers(0, 1 << 24)
+_DELEGABLE = 0b1011_0000_1111_1110  # no environment calls: they hop
+
+
+def slot(seed: int, mode: int, pieces: Sequence[Piece] = PIECES) -> tuple[str, ...]:
+    """A piece that fits, the same for the same seed."""
+    rng = random.Random(seed)
+    while True:
+        lines = tuple(rng.choice(pieces)(rng, mode))
+        try:
+            slot_code(lines, CODE)
+        except AiosError:  # too long, or a constant that is none
+            continue
+        return lines
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    """A program of some thousand instructions that starts in any mode."""
+    mode, paging = draw(st.sampled_from((3, 3, 1, 1, 0))), draw(st.sampled_from((0, 8, 8, 9)))
+    seeds = draw(st.lists(_SEEDS, min_size=1, max_size=50))
+    rng = random.Random(draw(_SEEDS))
+    return Program(
+        slots=tuple(slot(seed, mode if paging else 3) for seed in seeds),
+        mode=mode,
+        paging=paging,
+        csrs=(
+            ("mtvec", BASE | draw(st.integers(0, 1))),
+            ("stvec", SUPERVISOR | draw(st.integers(0, 1))),
+            ("medeleg", rng.getrandbits(16) & _DELEGABLE if draw(st.booleans()) else 0),
+        ),
+        x=(0, *(operands.integer(rng) for _ in range(31))),
+        f=tuple(operands.floating(rng) for _ in range(32)),
+        data=rng.randbytes(64),
+    )
