@@ -333,8 +333,9 @@ class Hart:
     # --- memory ---------------------------------------------------------------------------------
 
     def _pieces(self, vaddr: int, size: int, access: str) -> list[tuple[int, int]]:
-        """The physical pieces (address, size) of an access, one on each page. Raises Trap, also
-        when one decision of the PMP does not hold for all of a piece (section 3.7.1)."""
+        """The physical pieces (address, size) of an access, one on each page. Raises Trap, for
+        the first piece that cannot be accessed: also when one decision of the PMP does not hold for
+        all of it (section 3.7.1), or when it is one of two and not in memory."""
         pieces = []
         while size:
             vaddr &= _ALL
@@ -345,6 +346,8 @@ class Hart:
                 if not self.pmp.allows(paddr, here, access, privilege):
                     raise Trap(mmu.ACCESS_FAULT[access], vaddr)
             pieces.append((paddr, here))
+            if (here < size or len(pieces) > 1) and self.bus.storage(paddr, here) is None:
+                raise Trap(mmu.ACCESS_FAULT[access], vaddr)
             vaddr, size = vaddr + here, size - here
         return pieces
 
@@ -352,9 +355,9 @@ class Hart:
         """The pieces, all in memory; or the physical address of a device. Only an aligned access of
         a whole register's size reaches a device: others are access faults. Raises Trap."""
         pieces = self._pieces(vaddr, size, access)
-        if all(self.bus.storage(paddr, n) is not None for paddr, n in pieces):
+        if len(pieces) > 1 or self.bus.storage(*pieces[0]) is not None:
             return pieces
-        if vaddr & (size - 1) or len(pieces) > 1:
+        if vaddr & (size - 1):
             raise Trap(mmu.ACCESS_FAULT[access], vaddr)
         return pieces[0][0]
 

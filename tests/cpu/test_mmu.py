@@ -196,6 +196,14 @@ def test_one_entry_must_hold_for_all_of_an_access() -> None:
     assert (caught.value.cause, caught.value.tval) == (Cause.LOAD_ACCESS, BASE + 0x2000)
 
 
+def test_the_first_page_of_an_access_over_two_faults_first(board) -> None:
+    """Nothing answers behind the first page, and the second one is not mapped."""
+    board.word(LEAF, entry(0x6000_0000, V | R | W | A | D))
+    with pytest.raises(Trap) as caught:
+        board.hart.store(VIRTUAL + 0xFFE, 4, 0)
+    assert (caught.value.cause, caught.value.tval) == (Cause.STORE_ACCESS, VIRTUAL + 0xFFE)
+
+
 def test_to_write_without_to_read_is_neither() -> None:
     board = Board()
     board["pmpcfg0"] = 0x1E
