@@ -31,3 +31,8 @@ def new_cache(folder: Path, used: Path) -> Path:
     for package in _PACKAGES:
         shutil.rmtree(ours / package, ignore_errors=True)
     return folder
+
+
+def kept_files(cache: Path) -> set[tuple[str, int]]:
+    """What AIos keeps in a cache: names and sizes."""
+    return {(path.name, path.stat().st_size) for path in cache.glob("*") if path.is_file()}

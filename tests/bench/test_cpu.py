@@ -87,6 +87,26 @@ def test_the_figures_are_written_as_json(warm_only: None, tmp_path: Path) -> Non
     assert targets <= set(content["summary"])
 
 
+def test_a_program_is_warm_when_a_run_leaves_nothing_new(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = []
+
+    def leaves_two(image: Path, cache: Path) -> sides.Timing:
+        cache.mkdir(exist_ok=True)
+        runs.append(cache)
+        if cache.name == "warm" and len(runs) < 3:
+            (cache / f"translation {len(runs)}").touch()
+        return sides.Timing("1", 1.0, 1.0)
+
+    monkeypatch.setattr(sides, "aios", leaves_two)
+    monkeypatch.setattr(sides, "have_qemu", lambda: False)
+    monkeypatch.setattr(programs, "build_native", lambda program, folder: None)
+    monkeypatch.setattr(processes, "new_cache", lambda folder, used: folder)
+    measure(Options("chase", quick=True), lambda line: None)
+    assert [cache.name == "warm" for cache in runs] == [True, True, True, False, True]
+
+
 def test_machines_that_disagree_make_the_benchmark_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     right, wrong = (sides.Timing(f"{result:016x}", 1.0, 1.0) for result in (1, 2))
     monkeypatch.setattr(sides, "native", lambda program, rounds: right)
