@@ -33,7 +33,8 @@ if "translate" in inspect.signature(NativeEngine).parameters:
     ENGINES["translated"] = partial(NativeEngine, translate="eager")
 
 _SPARSE = 24  # memory is compared at every stop of a schedule of fewer stops than this
-_SECONDS = 20
+_SECONDS, _WAITING_SECONDS = 30, 300
+"""What a comparison may take, of the processor's time and of the wall's."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def isolated(case: Case, factory: Factory) -> Difference | None:
     source, sink = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(_SECONDS)
+        signal.alarm(_WAITING_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)
         try:
             answer: Any = compare(case, factory)
         except BaseException as error:

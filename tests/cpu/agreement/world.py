@@ -201,9 +201,9 @@ class Stop(NamedTuple):
 class World:
     """A hart and the engine that a factory makes for it."""
 
-    def __init__(self, factory: Callable[[Hart], Engine]) -> None:
+    def __init__(self, factory: Callable[[Hart], Engine], memory: Memory | None = None) -> None:
         self._device = _Lines()
-        memory = Memory(BASE, SIZE)
+        memory = memory or Memory(BASE, SIZE)
         bus = Bus(memory)
         bus.map(DEVICE, 0x1000, self._device)
         self.hart = self._device.hart = Hart(bus, memory)
@@ -212,7 +212,7 @@ class World:
     def start(self, program: Program) -> None:
         """Be about to execute the program's first instruction."""
         hart, state = self.hart, self.hart.state
-        hart.memory.bytes[:] = image(program)
+        hart.memory.view(BASE, SIZE)[:] = image(program)
         self._device.accesses = 0
         hart.reset(program.start)
         paged = program.mode in PAGED
