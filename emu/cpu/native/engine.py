@@ -115,8 +115,8 @@ class NativeEngine:
         if why == _ON_BUDGET:
             if words[_STALL_PS] >= words[_STALL_END]:
                 self.hart.attention = True
-            elif done < budget:
-                self.hart.interrupts_changed()  # left early: Python is to see the trap
+            else:
+                self.hart.interrupts_changed()  # by its last instruction; there may be more to come
             return done
         if why == Exit.BREAK and words[_PC] in self._marked:
             return done
