@@ -31,8 +31,9 @@ lint: $(VENV)/.dev  ## check format, style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-fuzz: $(VENV)/.dev  ## look for guests that crash or hang the host, for a minute
-	@$(BIN)/python -m tests.safety.campaign 60
+fuzz: $(VENV)/.dev  ## look for guests that crash or hang the host or divide the engines, for two minutes
+	@$(BIN)/python -m tests.safety.campaign 60 --seed $$(date +%s)
+	@$(BIN)/python -m tests.cpu.agreement 60 --seed $$(date +%s)
 
 bench: $(VENV)/.dev  ## measure the CPU engine, the time to the prompt, tensor instructions, devices
 	@$(BIN)/aios bench cpu

@@ -344,14 +344,14 @@ def lanes_trial(rng: random.Random) -> None:
         assert ends[0][1] == ends[1][1]
 
 
-def cpu_trial(rng: random.Random) -> None:
+def cpu_trial(rng: random.Random) -> int:
     """A program of loops, calls and page tables, with all spoilt: `tests.safety.programs`."""
-    from tests.safety.programs import program_trial
+    from tests.safety.programs import program_trial as hostile_trial
 
-    program_trial(rng, guarded_memory())
+    return hostile_trial(rng, guarded_memory())
 
 
-TRIALS: dict[str, Callable[[random.Random], None]] = {
+TRIALS: dict[str, Callable[[random.Random], int | None]] = {
     "cpu": cpu_trial,
     "tensor": tensor_trial,
     "program": program_trial,
@@ -362,25 +362,32 @@ TRIALS: dict[str, Callable[[random.Random], None]] = {
 # --- the campaign -------------------------------------------------------------------------------
 
 
-def child(kind: str, first: int, count: int) -> None:
-    """Run trials in this process; each seed is printed before its trial."""
+def child(kind: str, first: int, count: int, instructions: int | None = None) -> None:
+    """Run trials in this process, until `instructions` have been executed; each seed is printed
+    before its trial."""
     faulthandler.enable()
+    executed = 0
     for seed in range(first, first + count):
         print(seed, flush=True)
         signal.alarm(_WAITING_SECONDS)
         signal.setitimer(signal.ITIMER_PROF, _TRIAL_SECONDS)
-        TRIALS[kind](random.Random(f"{kind} {seed}"))
+        executed += TRIALS[kind](random.Random(f"{kind} {seed}")) or 0
+        if instructions is not None and executed >= instructions:
+            break
     signal.alarm(0)
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def batch(kind: str, first: int, count: int) -> Iterator[Finding]:
-    """Trials of `count` seeds from `first` on, in child processes; those that went wrong."""
+def batch(kind: str, first: int, count: int, instructions: int | None = None) -> Iterator[Finding]:
+    """Trials of `count` seeds from `first` on, or of as many as it takes to execute that many
+    `instructions`, in child processes; those that went wrong."""
     end = first + count
     while first < end:
-        command = [sys.executable, "-m", "tests.safety.campaign", "--child", kind]
+        command = [sys.executable, "-m", "tests.safety.campaign"]
+        if instructions is not None:
+            command += ["--instructions", str(instructions)]
         done = subprocess.run(
-            [*command, str(first), str(end - first)],
+            [*command, "--child", kind, str(first), str(end - first)],
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode == 0:
@@ -395,11 +402,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=60)
     parser.add_argument("--child", nargs=3, metavar=("KIND", "SEED", "COUNT"))
+    parser.add_argument("--instructions", type=int, help="after which a child ends")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
     args = parser.parse_args()
     if args.child:
         kind, seed, count = args.child
-        child(kind, int(seed), int(count))
+        child(kind, int(seed), int(count), args.instructions)
         return 0
     end, findings = time.monotonic() + args.seconds, 0
     for first in itertools.count(args.seed, 200):
