@@ -58,6 +58,14 @@ def read(name: str) -> bytes | None:
     return content
 
 
+def names(prefix: str) -> list[str]:
+    """The names of the entries that begin so, in order."""
+    try:
+        return sorted(name for name in os.listdir(cache_directory()) if name.startswith(prefix))
+    except OSError:
+        return []
+
+
 def write(name: str, content: bytes) -> None:
     """Keep an entry, if that is possible."""
     global _written

@@ -26,8 +26,9 @@ SLICE = 20_000_000
 """Instructions between two looks at `attention`, which another thread may set; some 20 ms, after
 which Python also sees to signals."""
 
-FIRST_SLICE, EAGER_SLICE = 50_000, 50
-"""Instructions between two looks at where the hart is, while it is not in translations."""
+FIRST_SLICE, LAST_SLICE, EAGER_SLICE = 50_000, 2_000_000, 50
+"""Instructions between two looks at where the hart is: the first while it is not in translations,
+then more and more of them."""
 
 WINDOW_BYTES = 1 << 16
 """Least memory that is worth a window."""

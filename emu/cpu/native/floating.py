@@ -205,9 +205,8 @@ def _fused(form: Float) -> Emitter:
         _require_rounding(frame, rounding, RNE)
         values = [b.bitcast(o, form.type) for o in operands]
         result = _constrained(frame, f"fma.{form.name}", form.type, values, NEAREST)
-        bits = b.bitcast(result, form.integer)
-        frame.bail_if(_is_nan(frame, form, bits))
-        return bits
+        frame.bail_if(b.fcmp_unordered("uno", result, result))
+        return b.bitcast(result, form.integer)
 
     return emit
 

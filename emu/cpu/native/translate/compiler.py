@@ -9,6 +9,7 @@ import pickle
 from dataclasses import dataclass
 
 from emu.cpu.jit import compile_code
+from emu.cpu.native.translate import shelf
 from emu.cpu.native.translate.image import Image
 from emu.cpu.native.translate.region import LIMIT, discover
 
@@ -18,11 +19,11 @@ FUNCTION = "emu.cpu.native.translate.compiler:answer"
 
 @dataclass(frozen=True)
 class Request:
-    """Translate around `seed`. `taken` has the targets that indirect jumps were seen to take, by
+    """Translate around the first of `seeds`, with what is around the others. `taken` has the targets that indirect jumps were seen to take, by
     their addresses; `window_start` is where the memory window of the code begins."""
 
     image: Image
-    seed: int
+    seeds: tuple[int, ...]
     taken: dict[int, tuple[int, ...]]
     window_start: int
     limit: int = LIMIT
@@ -41,22 +42,28 @@ class Entry:
 @dataclass(frozen=True)
 class Translation:
     """Machine code for `emu.cpu.jit.load`, and what the guest's code must be for it to hold:
-    `spans` are addresses with the bytes there."""
+    `spans` are addresses with the bytes there. `targets` has the indirect jumps, by address, with
+    the places in the region that they may go to."""
 
     code: bytes
     entries: tuple[Entry, ...]
     spans: tuple[tuple[int, bytes], ...]
+    targets: dict[int, tuple[int, ...]]
     size: int
 
 
 def answer(request: bytes) -> bytes:
-    """Translate a pickled `Request`; gives a pickled `Translation`, or None for no region."""
-    return pickle.dumps(translate(pickle.loads(request)))
+    """Translate a pickled `Request`; gives a pickled `Translation`, or None for no region. It is
+    also kept for later runs."""
+    translation = translate(pickle.loads(request))
+    if translation is not None:
+        shelf.keep(translation)
+    return pickle.dumps(translation)
 
 
 def translate(request: Request) -> Translation | None:
     """The translation of the region around the seed, if there is one."""
-    region = discover(request.image, request.seed, request.taken, request.limit)
+    region = discover(request.image, request.seeds, request.taken, request.limit)
     if region is None:
         return None
     from emu.cpu.native.translate.emit import emit
@@ -66,5 +73,6 @@ def translate(request: Request) -> Translation | None:
         compile_code(str(emit(region, request.window_start)), opt=2),
         tuple(Entry(b.start, b.instructions[0][1].raw, len(b.instructions)) for b in blocks),
         tuple((start, request.image.bytes_at(start, end - start)) for start, end in region.spans()),
+        region.targets,
         region.size,
     )

@@ -9,7 +9,7 @@ elsewhere leaves the region. Loops are whole in it, and so are trees of calls, u
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emu.cpu.native.translate.image import Image
@@ -18,6 +18,13 @@ from emu.isa.graph import Arg, Node
 
 LIMIT = 1200
 """Instructions in a region; compiling takes some 1 ms each."""
+
+LEAST = 24
+"""Instructions that a region without a loop must have: entering and leaving takes as long as some
+of them."""
+
+Targets = Mapping[int, tuple[int, ...]]
+"""Addresses of indirect jumps, and those that they went to."""
 
 _LINKS = (1, 5)
 _ALL = (1 << 64) - 1
@@ -118,7 +125,7 @@ class _Survey:
     """What is found on the way from the seed."""
 
     image: Image
-    taken: Mapping[int, tuple[int, ...]]
+    taken: Targets
     limit: int
     found: dict[int, tuple[Decoded, Flow]] = field(default_factory=dict)
     leaders: set[int] = field(default_factory=set)
@@ -126,12 +133,12 @@ class _Survey:
     calls: deque[int] = field(default_factory=deque)
     headers: set[int] = field(default_factory=set)
     functions: set[int] = field(default_factory=set)
-    returns: set[int] = field(default_factory=set)
     resumed: set[int] = field(default_factory=set)
 
-    def explore(self, seed: int) -> None:
+    def explore(self, seeds: Sequence[int]) -> None:
         """Follow every path, inside functions first, then into those that are called."""
-        self._lead(seed, self.near)
+        for seed in seeds:
+            self._lead(seed, self.near)
         while (self.near or self.calls) and len(self.found) < self.limit:
             self._walk((self.near or self.calls).popleft())
 
@@ -170,7 +177,6 @@ class _Survey:
                 self.functions.add(target)
             self._lead(target, self.calls if flow.is_call else self.near)
         if flow.is_call:
-            self.returns.add(after)
             self._lead(after, self.near)
 
     def _resume_behind(self, pc: int) -> None:
@@ -181,31 +187,67 @@ class _Survey:
             self._lead(pc + length, self.near)
 
 
-def discover(
-    image: Image, seed: int, taken: Mapping[int, tuple[int, ...]], limit: int = LIMIT
-) -> Region | None:
-    """The region around `seed`; None when not even that can be translated. `taken` has, for the
-    indirect jumps of the program, addresses that they went to."""
+def discover(image: Image, seeds: Sequence[int], taken: Targets, limit: int = LIMIT) -> Region | None:
+    """The region around the first of `seeds`; None when that is not worth a translation. `taken`
+    has, for the indirect jumps of the program, addresses that they went to."""
     survey = _Survey(image, taken, limit)
-    survey.explore(seed)
+    survey.explore(seeds)
     blocks = {pc: block for pc in survey.leaders if (block := _block(survey, pc)) is not None}
-    if seed not in blocks:
+    if seeds[0] not in blocks:
         return None
+    returns = _returns(blocks, seeds, taken)
     targets = {}
     for block in blocks.values():
-        pc = block.instructions[-1][0]
         if block.flow.is_indirect:
-            known = set(survey.taken.get(pc, ()))
-            if block.flow.is_return:
-                known |= survey.returns
-            targets[pc] = tuple(sorted(known & blocks.keys()))
+            site = block.instructions[-1][0]
+            known = {*taken.get(site, ()), *returns.get(block.start, ())}
+            targets[site] = tuple(sorted(known & blocks.keys()))
     outside = {
-        b.end for b in blocks.values()
-        if b.flow.is_call and (b.flow.target not in blocks)
+        b.end for b in blocks.values() if b.flow.is_call and b.flow.target not in blocks
     }  # fmt: skip
     wanted = survey.headers | survey.functions | survey.resumed | outside
-    entries = tuple(sorted(wanted & blocks.keys())) or (seed,)
-    return Region(blocks, entries, targets)
+    region = Region(blocks, tuple(sorted(wanted & blocks.keys())) or (seeds[0],), targets)
+    return region if survey.headers & blocks.keys() or region.size >= LEAST else None
+
+
+def _returns(
+    blocks: Mapping[int, Block], seeds: Sequence[int], taken: Targets
+) -> dict[int, set[int]]:
+    """For the blocks that end in a return, by address: the places behind the calls that may have
+    led there. What is reached without a call belongs to the same function."""
+    callers: dict[int, set[int]] = {seeds[0]: set(seeds[1:])}
+    for block in blocks.values():
+        if block.flow.is_call:
+            site = block.instructions[-1][0]
+            for function in (block.flow.target, *taken.get(site, ())):
+                if function in blocks:
+                    callers.setdefault(function, set()).add(block.end)
+    found: dict[int, set[int]] = {}
+    for function, behind in callers.items():
+        for start in _body(blocks, function, taken):
+            if blocks[start].flow.is_return:
+                found.setdefault(start, set()).update(behind)
+    return found
+
+
+def _body(blocks: Mapping[int, Block], function: int, taken: Targets) -> set[int]:
+    """The blocks of the function that begins at an address; calls in it come back."""
+    body, left = set(), [function]
+    while left:
+        start = left.pop()
+        if start in body or start not in blocks:
+            continue
+        body.add(start)
+        block = blocks[start]
+        flow = block.flow
+        if flow.falls or flow.is_call:
+            left.append(block.end)
+        if not flow.is_call:
+            if flow.target is not None:
+                left.append(flow.target)
+            elif flow.is_indirect and not flow.is_return:
+                left += taken.get(block.instructions[-1][0], ())
+    return body
 
 
 def _block(survey: _Survey, start: int) -> Block | None:

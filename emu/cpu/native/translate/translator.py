@@ -23,10 +23,14 @@ from emu.cpu.native.layout import CELL_SIZE, RECORD_SIZE, RECORDS, Cell
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.compiler import FUNCTION, Request, Translation, answer
 from emu.cpu.native.translate.image import Image, Page
+from emu.cpu.native.translate.shelf import Shelf
 from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
 
 HOT = 2
 """How often code must be seen on a page before it is translated."""
+
+MISSED = 64
+"""Indirect jumps that must be seen to leave a region before it is made anew."""
 
 NEAR = 1 << 20
 MOST_PAGES = 64
@@ -38,12 +42,14 @@ _CELL_WORDS = CELL_SIZE // 8
 @dataclass(eq=False)
 class Installed:
     """A translation that is loaded: its function, the handlers of its ways in, and for each page
-    the generation of code for which its bytes were compared."""
+    the generation of code for which its bytes were compared. `missed` counts indirect jumps that
+    were seen to leave it."""
 
     translation: Translation
     code: Code
     numbers: dict[int, int]
     compared: dict[int, int] = field(default_factory=dict)
+    missed: int = 0
 
     def covers(self, pc: int) -> bool:
         """Whether the instruction at `pc` is part of it."""
@@ -72,6 +78,8 @@ class Translator:
         self._taken: dict[int, set[int]] = {}
         self._pages: dict[int, list[Installed]] = {}
         self._background: Background[int] = Background(FUNCTION)
+        self._shelf: Shelf | None = None
+        self._breakpoints: Collection[int] = ()
 
     # What is hot
 
@@ -105,17 +113,28 @@ class Translator:
         words = self._state.windows
         start = words[window + 1] if words[window] == self._state.data_context else 0
         taken = {pc: tuple(sorted(targets)) for pc, targets in self._taken.items()}
-        request = pickle.dumps(Request(self._image(pc), pc, taken, start))
+        seeds = pc, self._state.x[1]  # a small function is translated with its caller
+        request = pickle.dumps(Request(self._image(pc), seeds, taken, start))
         if self._eager:
             self._arrived(pickle.loads(answer(request)))
         else:
             self._background.submit(pc, request)
 
     def _learn(self) -> None:
-        """Take down where indirect jumps went that left a region."""
+        """Take down where indirect jumps went that left a region. A region that is left so time and
+        again is translated anew, with those places in it."""
         at, ring = self._state.ring_at, self._state.ring
+        if not at:
+            return
         for i in range(min(at, RING)):
-            self._taken.setdefault(ring[2 * i], set()).add(ring[2 * i + 1])
+            site, target = ring[2 * i], ring[2 * i + 1]
+            self._taken.setdefault(site, set()).add(target)
+            for installed in self._pages.get(site & -PAGE_SIZE, ()):
+                known = installed.translation.targets.get(site)
+                if known is not None and target not in known and self._is_open(installed):
+                    installed.missed += 1
+                    if installed.missed == MISSED:
+                        self.request(installed.translation.entries[0].pc)
         self._state.ring_at = 0
 
     def _image(self, pc: int) -> Image:
@@ -155,18 +174,25 @@ class Translator:
             p for s, d in translation.spans for p in range(s & -PAGE_SIZE, s + len(d), PAGE_SIZE)
         }:
             self._pages.setdefault(page, []).append(installed)
-        self._open(installed, ())
+        self._open(installed)
 
     def entered(self, page: int, breakpoints: Collection[int]) -> None:
         """The page of code at the virtual address `page` has just been put into the fetch buffer:
         open the translations that it was missing for."""
+        self._breakpoints = breakpoints
         for installed in self._pages.get(page, ()):
-            self._open(installed, breakpoints)
+            self._open(installed)
+        if self._shelf is None:
+            self._shelf = Shelf()
+        host = self._state.fetch_tlb[4 * (page // PAGE_SIZE % TLB_ENTRIES) + 2] + page & _ALL
+        kept = self._shelf.take(page, lambda at, size: ctypes.string_at(host + at, size))
+        for translation in sorted(kept, key=lambda t: t.size):
+            self._arrived(translation)
 
-    def _open(self, installed: Installed, breakpoints: Collection[int]) -> None:
+    def _open(self, installed: Installed) -> None:
         """Open the ways into a translation if all of its code is there and unchanged."""
         state = self._state
-        if any(installed.covers(address) for address in breakpoints):
+        if any(installed.covers(address) for address in self._breakpoints):
             return
         for start, data in installed.translation.spans:
             for page in range(start & -PAGE_SIZE, start + len(data), PAGE_SIZE):
