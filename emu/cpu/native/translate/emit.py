@@ -35,6 +35,7 @@ def emit(region: Region, window_start: int) -> ir.Module:
     writer.prologue()
     for block in region.blocks.values():
         writer.block(block)
+    writer.write_out()
     return module
 
 
@@ -53,6 +54,8 @@ class Writer:
         }
         self._variables: dict[tuple[str, int], ir.Value] = {}
         self._written: set[tuple[str, int]] = set()
+        self._out = self.function.append_basic_block("out")
+        self._ways_out: list[tuple[ir.Block, ir.Value, ir.Value, ir.Value, ir.Value]] = []
         self._survey()
 
     def _survey(self) -> None:
@@ -175,16 +178,28 @@ class Writer:
         """End the block: write registers back and go on in the `handler` at `pc`, with `behind`
         instructions of the block not executed."""
         b = self.builder
+        self._ways_out.append(
+            (b.block, pc, i64(behind), i64(handler), i64(0) if info is None else info)
+        )
+        b.branch(self._out)
+
+    def write_out(self) -> None:
+        """The one place where registers are written back, for all ways out."""
+        b = self.builder
+        b.position_at_end(self._out)
+        pc, behind, handler, info = (b.phi(LONG) for _ in range(4))
+        for block, *values in self._ways_out:
+            for phi, value in zip((pc, behind, handler, info), values, strict=True):
+                phi.add_incoming(value, block)
         for bank, number in sorted(self._written):
             kind = LONG if bank == "x" else _DOUBLE
             value = b.load(self._variables[bank, number], typ=kind)
             b.store(value, self._register(bank, number))
-        count = b.add(b.load(self._count, typ=LONG), i64(behind))
+        count = b.add(b.load(self._count, typ=LONG), behind)
         done = b.add(self._state("translated"), b.sub(self.count, count))
         b.store(done, self._at(self.state, i64(State.offset("translated"))))
-        record = self.record if info is None else b.inttoptr(info, PTR)
-        target = b.load(self._at(self.table, i64(8 * handler)), typ=HANDLER.as_pointer())
-        self._tail(target, record, pc, count)
+        place = self._at(self.table, b.shl(handler, i64(3)))
+        self._tail(b.load(place, typ=HANDLER.as_pointer()), b.inttoptr(info, PTR), pc, count)
 
     # Blocks
 

@@ -187,7 +187,9 @@ class _Survey:
             self._lead(pc + length, self.near)
 
 
-def discover(image: Image, seeds: Sequence[int], taken: Targets, limit: int = LIMIT) -> Region | None:
+def discover(
+    image: Image, seeds: Sequence[int], taken: Targets, limit: int = LIMIT
+) -> Region | None:
     """The region around the first of `seeds`; None when that is not worth a translation. `taken`
     has, for the indirect jumps of the program, addresses that they went to."""
     survey = _Survey(image, taken, limit)
