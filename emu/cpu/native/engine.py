@@ -26,7 +26,7 @@ SLICE = 20_000_000
 """Instructions between two looks at `attention`, which another thread may set; some 20 ms, after
 which Python also sees to signals."""
 
-FIRST_SLICE, LAST_SLICE, EAGER_SLICE = 50_000, 2_000_000, 50
+FIRST_SLICE, LAST_SLICE, EAGER_SLICE = 50_000, 2_000_000, 200
 """Instructions between two looks at where the hart is: the first while it is not in translations,
 then more and more of them."""
 
@@ -62,7 +62,7 @@ class NativeEngine:
                 hart.state, lambda word: _handler(numbers, word), first, eager=eager
             )
         self._least_slice = EAGER_SLICE if translate == "eager" else FIRST_SLICE
-        self._most_slice = EAGER_SLICE if translate == "eager" else SLICE
+        self._most_slice = EAGER_SLICE if translate == "eager" else LAST_SLICE
         self._slice = self._due = self._least_slice
 
     def step(self) -> None:

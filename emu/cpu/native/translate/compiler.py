@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from emu.cpu.jit import compile_code
 from emu.cpu.native.translate import shelf
+from emu.cpu.native.translate.budget import checkpoints
 from emu.cpu.native.translate.image import Image
 from emu.cpu.native.translate.region import LIMIT, discover
 
@@ -19,8 +20,9 @@ FUNCTION = "emu.cpu.native.translate.compiler:answer"
 
 @dataclass(frozen=True)
 class Request:
-    """Translate around the first of `seeds`, with what is around the others. `taken` has the targets that indirect jumps were seen to take, by
-    their addresses; `window_start` is where the memory window of the code begins."""
+    """Translate around the first of `seeds`, with what is around the others. `taken` has the
+    targets that indirect jumps were seen to take, by their addresses; `window_start` is where the
+    memory window of the code begins."""
 
     image: Image
     seeds: tuple[int, ...]
@@ -68,10 +70,12 @@ def translate(request: Request) -> Translation | None:
         return None
     from emu.cpu.native.translate.emit import emit
 
-    blocks = [region.blocks[pc] for pc in region.entries]
+    sizes = {pc: len(block.instructions) for pc, block in region.blocks.items()}
+    needed = checkpoints(sizes, region.successors(), region.entries)
+    entries = [region.blocks[pc] for pc in region.entries]
     return Translation(
-        compile_code(str(emit(region, request.window_start)), opt=2),
-        tuple(Entry(b.start, b.instructions[0][1].raw, len(b.instructions)) for b in blocks),
+        compile_code(str(emit(region, needed, request.window_start)), opt=2),
+        tuple(Entry(b.start, b.instructions[0][1].raw, needed[b.start]) for b in entries),
         tuple((start, request.image.bytes_at(start, end - start)) for start, end in region.spans()),
         region.targets,
         region.size,

@@ -7,11 +7,14 @@ executes it), takes the registers from the state block into variables, which LLV
 and goes to the block of `pc`. Every way out writes back the registers that the region may have
 changed and ends in a tail call: to `enter` when control goes elsewhere, to an exit otherwise.
 
-`count` is exact at every way out: a block is entered only when all of its instructions fit, and
-charged as a whole; who leaves in its middle gives back what was not executed.
+`count` is exact at every way out: a block is charged as a whole, at checkpoints (`budget`) it is
+made sure that all of its instructions fit, and who leaves in its middle gives back what was not
+executed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from llvmlite import ir
 
@@ -28,10 +31,10 @@ NAME = "region"
 _DOUBLE = ir.DoubleType()
 
 
-def emit(region: Region, window_start: int) -> ir.Module:
+def emit(region: Region, checkpoints: Mapping[int, int], window_start: int) -> ir.Module:
     """The module of a region whose memory window begins at `window_start`."""
     module = ir.Module(NAME)
-    writer = Writer(module, region, window_start)
+    writer = Writer(module, region, checkpoints, window_start)
     writer.prologue()
     for block in region.blocks.values():
         writer.block(block)
@@ -42,8 +45,15 @@ def emit(region: Region, window_start: int) -> ir.Module:
 class Writer:
     """The function being written, and what all of its instructions share."""
 
-    def __init__(self, module: ir.Module, region: Region, window_start: int) -> None:
+    def __init__(
+        self,
+        module: ir.Module,
+        region: Region,
+        checkpoints: Mapping[int, int],
+        window_start: int,
+    ) -> None:
         self.module, self.region, self.window_start = module, region, window_start
+        self.checkpoints = checkpoints
         self.function = ir.Function(module, HANDLER, NAME)
         self.function.calling_convention = CONVENTION
         self.function.attributes.add("nounwind")
@@ -209,11 +219,14 @@ class Writer:
         b.position_at_end(self.labels[block.start])
         size = len(block.instructions)
         count = b.load(self._count, typ=LONG)
-        late, body = b.append_basic_block("late"), b.append_basic_block("body")
-        b.cbranch(b.icmp_unsigned("<", count, i64(size)), late, body).set_weights([1, 100000])
-        b.position_at_end(late)
-        self.leave(Handler.PAGE_END, i64(block.start))
-        b.position_at_end(body)
+        needed = self.checkpoints.get(block.start)
+        if needed is not None:
+            late, body = b.append_basic_block("late"), b.append_basic_block("body")
+            short = b.icmp_unsigned("<", count, i64(needed))
+            b.cbranch(short, late, body).set_weights([1, 100000])
+            b.position_at_end(late)
+            self.leave(Handler.PAGE_END, i64(block.start))
+            b.position_at_end(body)
         b.store(b.sub(count, i64(size)), self._count)
         frame = None
         for i, (pc, found) in enumerate(block.instructions):

@@ -67,6 +67,31 @@ class Region:
         """How many instructions there are."""
         return sum(len(block.instructions) for block in self.blocks.values())
 
+    def successors(self) -> dict[int, tuple[int, ...]]:
+        """Where control goes from each block within the region."""
+        found = {}
+        for start, block in self.blocks.items():
+            flow = block.flow
+            if flow.is_indirect:
+                found[start] = self.targets[block.instructions[-1][0]]
+                continue
+            ways = {flow.target, block.end if flow.falls else None}
+            found[start] = tuple(sorted(w for w in ways if w is not None and w in self.blocks))
+        return found
+
+    def reachable(self) -> Region:
+        """The region without the blocks that control cannot reach from a way in."""
+        successors, seen, left = self.successors(), set[int](), list(self.entries)
+        while left:
+            start = left.pop()
+            if start not in seen:
+                seen.add(start)
+                left += successors[start]
+        blocks = {pc: block for pc, block in self.blocks.items() if pc in seen}
+        sites = {block.instructions[-1][0] for block in blocks.values()}
+        targets = {pc: known for pc, known in self.targets.items() if pc in sites}
+        return Region(blocks, self.entries, targets)
+
     def spans(self) -> list[tuple[int, int]]:
         """The addresses of the code, as ranges [start, end) in order that do not touch."""
         spans: list[tuple[int, int]] = []
@@ -208,7 +233,8 @@ def discover(
         b.end for b in blocks.values() if b.flow.is_call and b.flow.target not in blocks
     }  # fmt: skip
     wanted = survey.headers | survey.functions | survey.resumed | outside
-    region = Region(blocks, tuple(sorted(wanted & blocks.keys())) or (seeds[0],), targets)
+    entries = tuple(sorted(wanted & blocks.keys())) or (seeds[0],)
+    region = Region(blocks, entries, targets).reachable()
     return region if survey.headers & blocks.keys() or region.size >= LEAST else None
 
 
@@ -222,7 +248,7 @@ def _returns(
         if block.flow.is_call:
             site = block.instructions[-1][0]
             for function in (block.flow.target, *taken.get(site, ())):
-                if function in blocks:
+                if function is not None and function in blocks:
                     callers.setdefault(function, set()).add(block.end)
     found: dict[int, set[int]] = {}
     for function, behind in callers.items():

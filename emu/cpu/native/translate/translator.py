@@ -27,13 +27,13 @@ from emu.cpu.native.translate.shelf import Shelf
 from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
 
 HOT = 2
-"""How often code must be seen on a page before it is translated."""
+"""How often code must be seen on a page before it is translated; twice as often the next time."""
 
 MISSED = 64
 """Indirect jumps that must be seen to leave a region before it is made anew."""
 
 NEAR = 1 << 20
-MOST_PAGES = 64
+MOST_PAGES = 24
 """Only so many pages of code that are so near, in bytes, are looked at for a region."""
 
 _CELL_WORDS = CELL_SIZE // 8
@@ -74,7 +74,7 @@ class Translator:
         self._state, self._handler_of, self._eager = state, handler_of, eager
         self._first = self._next = first
         self._heat: Counter[int] = Counter()
-        self._asked: set[int] = set()
+        self._patience: dict[int, int] = {}
         self._taken: dict[int, set[int]] = {}
         self._pages: dict[int, list[Installed]] = {}
         self._background: Background[int] = Background(FUNCTION)
@@ -95,8 +95,9 @@ class Translator:
             return True
         page = pc & -PAGE_SIZE
         self._heat[page] += 1
-        if self._heat[page] >= HOT:
+        if self._heat[page] >= self._patience.get(page, HOT) and not self._background.pending:
             self._heat[page] = 0
+            self._patience[page] = 2 * self._patience.get(page, HOT)
             self.request(pc)
         return False
 
@@ -133,7 +134,8 @@ class Translator:
                 known = installed.translation.targets.get(site)
                 if known is not None and target not in known and self._is_open(installed):
                     installed.missed += 1
-                    if installed.missed == MISSED:
+                    if installed.missed >= MISSED and not self._background.pending:
+                        installed.missed = -1 << 20
                         self.request(installed.translation.entries[0].pc)
         self._state.ring_at = 0
 
