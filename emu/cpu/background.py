@@ -5,8 +5,8 @@
     for key, answer in translator.poll():            # never waits
         ...                                          # bytes, or a sentence that says what failed
 
-The function takes bytes and gives bytes. Its process is started by the first request, has the
-lowest claim on a core, serves requests in their order, and ends when its parent closes it or ends
+The function takes bytes and gives bytes. Its process is started by the first request, has a
+lower claim on a core, serves requests in their order, and ends when its parent closes it or ends
 in whatever way. Nothing here is needed for a right result: a request that fails is answered with a
 `str`, and where a process cannot be had, or has died twice, every request is.
 
@@ -35,6 +35,10 @@ _HEADER = struct.Struct("<QBI")
 """Number of the request, whether it failed (0 in requests), bytes that follow."""
 
 _CHUNK = 1 << 20
+_NICE = 5
+"""Added to the niceness of the parent, which should not be kept from a core. It is not more: on a
+busy host the answers, which make the parent faster, would never come."""
+
 _DEATHS = 2
 """How often a process may die before no other is started. The first death may be the fault of one
 request, such as one that makes LLVM abort; more of them speak against all."""
@@ -234,7 +238,7 @@ def serve(function: str) -> None:
     import queue
     import threading
 
-    os.nice(19)
+    os.nice(_NICE)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints cannot come between the frames
     requests: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
