@@ -140,12 +140,17 @@ class Writer:
 
     def _load_variables(self) -> None:
         b = self.builder
-        self._count = b.alloca(LONG, name="count")
+        self._count = self._variable(LONG, "count")
         b.store(self.count, self._count)
         for bank, number in self._used:
             kind = LONG if bank == "x" else _DOUBLE
-            variable = self._variables[bank, number] = b.alloca(kind, name=f"{bank}{number}")
+            variable = self._variables[bank, number] = self._variable(kind, f"{bank}{number}")
             b.store(b.load(self._register(bank, number), typ=kind), variable)
+
+    def _variable(self, kind: ir.Type, name: str) -> ir.Value:
+        """A variable, in the first block of the function: only there LLVM makes values of them."""
+        with self.builder.goto_entry_block():
+            return self.builder.alloca(kind, name=name)
 
     # What instructions use
 
