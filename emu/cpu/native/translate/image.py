@@ -29,7 +29,8 @@ class Image:
     pages: dict[int, Page]
 
     def instruction(self, pc: int) -> Decoded | None:
-        """The instruction at `pc` if it has run before and can be translated."""
+        """The instruction at `pc` if it has run before and can be translated. One behind which
+        the address space ends cannot: addresses of a region do not wrap."""
         page = self.pages.get(pc & -PAGE_SIZE)
         if page is None or not page.executed[pc % PAGE_SIZE >> 1]:
             return None
@@ -38,7 +39,9 @@ class Image:
             high = self._half(pc + 2)
             word = None if high is None else word | high << 16
         found = None if word is None else decode(word)
-        return found if found is not None and is_translatable(found) else None
+        if found is None or pc + found.insn.length >> 64:
+            return None
+        return found if is_translatable(found) else None
 
     def length(self, pc: int) -> int | None:
         """The length of the instruction at `pc` if it has run before."""

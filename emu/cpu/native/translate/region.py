@@ -174,7 +174,7 @@ class _Survey:
 
     def _walk(self, pc: int) -> None:
         """Take up instructions from `pc` on until the path splits, jumps, or is known."""
-        while pc not in self.found:
+        while pc not in self.found and len(self.found) < self.limit:
             insn = self.image.instruction(pc)
             if insn is None:
                 self._resume_behind(pc)

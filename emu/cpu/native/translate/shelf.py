@@ -54,7 +54,8 @@ class Shelf:
                 row = int(entry, 16), int(size), int(checksum, 16), name
             except ValueError:
                 continue  # not one of ours
-            self._by_page.setdefault(row[0] & -PAGE_SIZE, []).append(row)
+            if 0 < row[1] <= PAGE_SIZE - row[0] % PAGE_SIZE:
+                self._by_page.setdefault(row[0] & -PAGE_SIZE, []).append(row)
 
     def take(self, page: int, code: Callable[[int, int], bytes]) -> list[Translation]:
         """The translations entered on a page whose entries look right, once; `code(offset, size)`

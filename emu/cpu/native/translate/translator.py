@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from emu.cpu.background import Background
 from emu.cpu.jit import Code, load
-from emu.cpu.native.layout import CELL_SIZE, RECORD_SIZE, RECORDS, Cell
+from emu.cpu.native.layout import CELL_SIZE, RECORD_SIZE, RECORDS, Cell, Handler
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.compiler import FUNCTION, Request, Translation, answer
 from emu.cpu.native.translate.image import Image, Page
@@ -36,19 +36,23 @@ NEAR = 1 << 20
 MOST_PAGES = 24
 """Only so many pages of code that are so near, in bytes, are looked at for a region."""
 
+MOST_TARGETS, MOST_SITES = 64, 4096
+"""What is kept of where indirect jumps went, whatever a guest does: so many places for each, and so
+many jumps before all is forgotten."""
+
 _CELL_WORDS = CELL_SIZE // 8
 
 
 @dataclass(eq=False)
 class Installed:
     """A translation that is loaded: its function, the handlers of its ways in, and for each page
-    the generation of code for which its bytes were compared. `missed` counts indirect jumps that
-    were seen to leave it."""
+    the generation of code and the place in memory for which its bytes were compared. `missed`
+    counts indirect jumps that were seen to leave it."""
 
     translation: Translation
     code: Code
     numbers: dict[int, int]
-    compared: dict[int, int] = field(default_factory=dict)
+    compared: dict[int, tuple[int, int]] = field(default_factory=dict)
     missed: int = 0
 
     def covers(self, pc: int) -> bool:
@@ -114,7 +118,7 @@ class Translator:
         words = self._state.windows
         start = words[window + 1] if words[window] == self._state.data_context else 0
         taken = {pc: tuple(sorted(targets)) for pc, targets in self._taken.items()}
-        seeds = pc, self._state.x[1]  # a small function is translated with its caller
+        seeds = pc, self._state.x[1] & -2  # a small function is translated with its caller
         request = pickle.dumps(Request(self._image(pc), seeds, taken, start))
         if self._eager:
             self._arrived(pickle.loads(answer(request)))
@@ -129,7 +133,11 @@ class Translator:
             return
         for i in range(min(at, RING)):
             site, target = ring[2 * i], ring[2 * i + 1]
-            self._taken.setdefault(site, set()).add(target)
+            if len(self._taken) >= MOST_SITES:
+                self._taken.clear()
+            seen = self._taken.setdefault(site, set())
+            if len(seen) < MOST_TARGETS:
+                seen.add(target)
             for installed in self._pages.get(site & -PAGE_SIZE, ()):
                 known = installed.translation.targets.get(site)
                 if known is not None and target not in known and self._is_open(installed):
@@ -201,8 +209,11 @@ class Translator:
                 if not self._is_there(installed, page):
                     return
         for entry in installed.translation.entries:
+            record = self._record(entry.pc)
             if entry.pc % PAGE_SIZE == PAGE_SIZE - 2 and entry.word & 3 == 3:
                 continue  # its record is filled anew each time
+            if ctypes.c_uint16.from_address(record).value == Handler.BREAK:
+                continue  # for another virtual address of the page
             number = installed.numbers[entry.pc]
             handler = self._handler_of(entry.word)
             at = _CELL_WORDS * number
@@ -210,7 +221,7 @@ class Translator:
             cells[at + Cell.PC], cells[at + Cell.HANDLER] = entry.pc, handler
             cells[at + Cell.NEEDED] = entry.needed
             cells[at + Cell.CONTEXT] = state.fetch_context
-            fill_record(self._record(entry.pc), entry.word, number)
+            fill_record(record, entry.word, number)
 
     def _is_there(self, installed: Installed, page: int) -> bool:
         """Whether a page is in the fetch buffer with the code that was translated."""
@@ -218,12 +229,12 @@ class Translator:
         at = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
         if state.fetch_tlb[at] != page | state.fetch_context:
             return False
-        if installed.compared.get(page) != state.code_generation:
-            host = state.fetch_tlb[at + 2] + page & _ALL
+        host = state.fetch_tlb[at + 2] + page & _ALL
+        if installed.compared.get(page) != (state.code_generation, host):
             for offset, data in installed.pieces(page):
                 if ctypes.string_at(host + offset, len(data)) != data:
                     return False
-            installed.compared[page] = state.code_generation
+            installed.compared[page] = state.code_generation, host
         return True
 
     def _is_open(self, installed: Installed) -> bool:
