@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench.processes import ROOT, environment
+from bench.processes import ROOT, Family, environment
 from bench.report import Report
 from emu.errors import AiosError
 from toolchain import disk
@@ -64,9 +64,18 @@ def boot(command: list[str], cache: Path) -> Boot:
     """Start a process, wait for its prompt, tell it to power off, wait for its end."""
     pipe = subprocess.PIPE
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment(cache), cwd=ROOT
-    ) as process:
+    with (
+        Family() as family,
+        subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env=environment(cache),
+            cwd=ROOT,
+            pass_fds=[family.descriptor],
+        ) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -82,7 +91,8 @@ def boot(command: list[str], cache: Path) -> Boot:
         process.stdin.close()
         process.stdout.read()
         noted = re.search(rb"running (\S+)", process.stderr.read())
-    ended = time.perf_counter() - start
+        process.wait()
+        ended = time.perf_counter() - start
     up = re.search(rb"up in ([\d.]+) ms", said)
     return Boot(
         float(noted[1]) - start if noted else None,

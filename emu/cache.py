@@ -4,8 +4,9 @@
     cache.write("interpreter-0123.o", content)
 
 The cache is a convenience, never a condition. An entry's name is a hash of all that its content
-depends on, so nothing in it is ever out of date. What cannot be read, is not what was written, or
-belongs to another user, is as if it were not there; what cannot be written is not kept. Several
+depends on, so nothing in it is ever out of date. What cannot be read, is not what was written under
+that name, or may have been written by another user, is as if it were not there; what cannot be
+written is not kept. Several
 processes may use a directory at once: an entry appears whole, under its name, or not at all. Once
 entries take more than `LIMIT` bytes, those that nobody has read for longest are deleted.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +23,9 @@ from pathlib import Path
 LIMIT = 512 << 20
 """Bytes that all entries may take; `AIOS_CACHE_LIMIT` gives another number of MiB."""
 
-_MAGIC = b"aios cache 1\n"
+_MAGIC = b"aios cache 2\n"
 _HEAD = len(_MAGIC) + hashlib.sha256().digest_size
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _PREFIX = ".new-"  # of files that are being written
 _TOUCH_SECONDS = 24 * 3600  # how exactly the time of the last reading is kept
 _ABANDONED_SECONDS = 3600  # after which nobody goes on writing such a file
@@ -42,20 +45,37 @@ def read(name: str) -> bytes | None:
     """The content of an entry; None when there is none, or not what was written."""
     path = cache_directory() / name
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
-            if status.st_uid not in (os.getuid(), 0):  # entries are executed
+            if not _is_ours(status):  # entries are executed
                 return None
             stored = file.read()
     except OSError:
         return None
     content = stored[_HEAD:]
-    if stored[:_HEAD] != _MAGIC + hashlib.sha256(content).digest():
+    if stored[:_HEAD] != _head(name, content):
         return None
     if time.time() - status.st_mtime > _TOUCH_SECONDS:
         with suppress(OSError):  # where it is not ours to write, reading does not count
             os.utime(path)
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file to read; what is a pipe, and not an entry, is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """Whether only this user, or root, can have written a file."""
+    if status.st_uid not in (os.getuid(), 0) or status.st_mode & _OTHERS_MAY_WRITE:
+        return False
+    return stat.S_ISREG(status.st_mode)
+
+
+def _head(name: str, content: bytes) -> bytes:
+    """What stands before the content: it holds for this content under this name."""
+    return _MAGIC + hashlib.sha256(f"{name}\n".encode() + content).digest()
 
 
 def names(prefix: str) -> list[str]:
@@ -74,8 +94,8 @@ def write(name: str, content: bytes) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "xb") as file:
-                file.write(_MAGIC + hashlib.sha256(content).digest() + content)
+            with open(temporary, "xb", opener=lambda path, how: os.open(path, how, 0o644)) as file:
+                file.write(_head(name, content) + content)
             os.replace(temporary, directory / name)
         finally:
             temporary.unlink(missing_ok=True)

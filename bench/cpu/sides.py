@@ -62,21 +62,25 @@ def _run(command: list[str], environment: dict[str, str]) -> Timing:
     """Start a process, note when its lines come, and wait for its end."""
     marks: list[tuple[float, list[str]]] = []
     start = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=processes.ROOT,
-    ) as process:
+    with (
+        processes.Family() as family,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=processes.ROOT,
+            pass_fds=[family.descriptor],
+        ) as process,
+    ):
         assert process.stdout is not None
         limit = threading.Timer(_LIMIT_SECONDS, process.kill)
         limit.start()
         marks.extend((time.perf_counter(), line.split()) for line in process.stdout)
         process.wait()
         limit.cancel()
-    seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start
     words = [word for _, words in marks for word in words]
     if process.returncode or words[:2] != ["begin", "end"]:
         said = " ".join(words)

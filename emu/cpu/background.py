@@ -6,30 +6,38 @@
         ...                                          # bytes, or a sentence that says what failed
 
 The function takes bytes and gives bytes. Its process is started by the first request, has a
-lower claim on a core, serves requests in their order, and ends when its parent closes it or ends
-in whatever way. Nothing here is needed for a right result: a request that fails is answered with a
-`str`, and where a process cannot be had, or has died twice, every request is.
+lower claim on a core, serves requests in their order, and ends when all who use it have closed it
+or its parent ends in whatever way; what it is doing then it may still finish, within `GRACE`
+seconds, for the sake of what it leaves on disk. All Backgrounds of one function share a process:
+those of the harts of a machine. Nothing here is needed for a right result: a request that fails is
+answered with a `str`, and where a process cannot be had, or has died twice, every request is.
 
-Read `Background` first (the parent), then `serve` (the process). Both directions of the pipe carry
-frames: a header of `_HEADER`, then as many bytes as it says.
+Read `Background` first (what a user holds), then `_Service` (what they share), `_Worker` (pipes)
+and `serve` (the process). Both directions of the pipe carry frames: a header of `_HEADER`, then as
+many bytes as it says.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import struct
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 if TYPE_CHECKING:
     import queue
+    import threading
 
 Key = TypeVar("Key")
 """Whatever the caller names its requests by; it stays in the parent."""
+
+_Answer = bytes | str
+
+GRACE = 2.0
+"""Seconds that a process may go on after its parent has closed it, to finish a request."""
 
 _HEADER = struct.Struct("<QBI")
 """Number of the request, whether it failed (0 in requests), bytes that follow."""
@@ -38,6 +46,9 @@ _CHUNK = 1 << 20
 _NICE = 5
 """Added to the niceness of the parent, which should not be kept from a core. It is not more: on a
 busy host the answers, which make the parent faster, would never come."""
+
+_MEMORY = 4 << 30
+"""Bytes of memory that a process may have; one that asks for more dies of it."""
 
 _DEATHS = 2
 """How often a process may die before no other is started. The first death may be the fault of one
@@ -51,66 +62,119 @@ class Background(Generic[Key]):
 
     def __init__(self, function: str) -> None:
         self.function = function
-        self._requests: dict[int, tuple[Key, bytes]] = {}  # not yet answered, oldest first
-        self._answers: list[tuple[Key, bytes | str]] = []  # made by the parent itself
-        self._worker: _Worker | None = None
-        self._deaths = self._count = 0
+        self._keys: dict[int, Key] = {}  # of requests not yet answered, by their numbers
+        self._answers: list[tuple[int, _Answer]] = []
+        self._service: _Service | None = None
 
     def submit(self, key: Key, request: bytes) -> None:
         """Have `function(request)` run; a later `poll` gives its answer under `key`."""
-        self._count += 1
-        self._requests[self._count] = (key, request)
-        if self._worker is not None:
-            self._worker.send(self._count, request)
-        else:
-            self._start()
+        if self._service is None:
+            self._service = _service(self.function)
+        self._keys[self._service.submit(self._answers, request)] = key
 
     @property
     def pending(self) -> int:
         """Requests whose answers `poll` has not given yet."""
-        return len(self._requests) + len(self._answers)
+        return len(self._keys)
 
-    def poll(self) -> list[tuple[Key, bytes | str]]:
+    def poll(self) -> list[tuple[Key, _Answer]]:
         """Answers that have arrived, in the order of the requests: bytes, or why there are none.
 
         It also passes on what the pipe had no room for, so call it now and then while requests are
         pending; a call without any costs next to nothing.
         """
-        if not self._requests and not self._answers:
+        if not self._keys or self._service is None:
             return []
-        if self._worker is not None:
-            frames, alive = self._worker.receive()
-            for number, answer in frames:
-                self._answers.append((self._requests.pop(number)[0], answer))
-            if not alive:
-                self._died()
-        answers, self._answers = self._answers, []
+        self._service.receive()
+        answers = [(self._keys.pop(number), answer) for number, answer in self._answers]
+        self._answers.clear()
         return answers
 
-    def wait(self, seconds: float) -> list[tuple[Key, bytes | str]]:
+    def wait(self, seconds: float) -> list[tuple[Key, _Answer]]:
         """What `poll` gives, after waiting at most `seconds` for an answer."""
         import time  # nothing that runs beside a machine waits
 
         end = time.monotonic() + seconds
-        while not (answers := self.poll()) and self._requests:
+        while not (answers := self.poll()) and self._keys and self._service is not None:
             left = end - time.monotonic()
-            if left <= 0 or self._worker is None:
+            if left <= 0 or not self._service.wait(left):
                 break
-            self._worker.wait(left)
         return answers
 
     def close(self) -> None:
-        """End the process, whatever it is doing, and forget all requests."""
-        self._stop()
-        self._requests.clear()
+        """Forget all requests, and end the process if nobody else uses it."""
+        if self._service is not None:
+            self._service.forget(self._keys)
+            self._service = None
+        self._keys.clear()
         self._answers.clear()
+
+
+_services: weakref.WeakValueDictionary[tuple[int, str], _Service] = weakref.WeakValueDictionary()
+"""By process, since a fork has none of its parent's, and function. Those who use one keep it."""
+
+
+def _service(function: str) -> _Service:
+    """The service of a function."""
+    key = os.getpid(), function
+    service = _services.get(key)
+    if service is None:
+        service = _services[key] = _Service(function)
+    return service
+
+
+class _Service:
+    """The process of one function, if it has been started, and the requests it has not answered,
+    oldest first: each with the list that its answer goes to."""
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+        self._requests: dict[int, tuple[list[tuple[int, _Answer]], bytes]] = {}
+        self._worker: _Worker | None = None
+        self._deaths = self._count = 0
+
+    def submit(self, answers: list[tuple[int, _Answer]], request: bytes) -> int:
+        """Send a request; gives its number."""
+        self._count += 1
+        self._requests[self._count] = (answers, request)
+        if self._worker is not None:
+            self._worker.send(self._count, request)
+        else:
+            self._start()
+        return self._count
+
+    def receive(self) -> None:
+        """Hand out the answers that have arrived."""
+        if self._worker is None:
+            return
+        frames, alive = self._worker.receive()
+        for number, answer in frames:
+            self._answer(number, answer)
+        if not alive:
+            self._died()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something can be received; False when nothing can, ever."""
+        if self._worker is None:
+            return False
+        self._worker.wait(seconds)
+        return True
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Nobody waits for the answers to these requests any more."""
+        for number in numbers:
+            self._requests.pop(number, None)
+
+    def _answer(self, number: int, answer: _Answer) -> None:
+        answers, _ = self._requests.pop(number, ([], b""))
+        answers.append((number, answer))
 
     def _start(self) -> None:
         """Start a process and send it all requests; answer them where that cannot be."""
         why = f"its process died {_DEATHS} times"
         if self._deaths < _DEATHS:
             try:
-                self._worker = _Worker(self.function)
+                self._worker = _Worker(self._function)
             except OSError as error:
                 self._deaths, why = _DEATHS, f"no process can be started: {error}"
         if self._worker is None:
@@ -121,7 +185,9 @@ class Background(Generic[Key]):
 
     def _died(self) -> None:
         """Blame the oldest request, which was being served; another process serves the others."""
-        self._stop()
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = None
         self._deaths += 1
         self._fail(1, "its process died")
         if self._requests:
@@ -130,13 +196,7 @@ class Background(Generic[Key]):
     def _fail(self, count: int, why: str) -> None:
         """Answer the `count` oldest requests."""
         for number in list(self._requests)[:count]:
-            key, _ = self._requests.pop(number)
-            self._answers.append((key, f"'{self.function}' did not answer, because {why}."))
-
-    def _stop(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+            self._answer(number, f"'{self._function}' did not answer, because {why}.")
 
 
 class _Worker:
@@ -218,15 +278,29 @@ class _Worker:
             self._unsent.clear()
 
 
+_leaving: list[int] = []
+"""Processes that were told to end, until they have."""
+
+
 def _end(parent: int, process: int, pipes: tuple[int, int]) -> None:
-    """End a process and its pipes. It may be killed at any moment: what it writes to disk it
-    writes under another name first. A fork of the parent leaves it alone."""
+    """Close the pipes, at which the process ends by itself. What a fork of the parent does with
+    its own ends is nothing to it."""
     for pipe in pipes:
         os.close(pipe)
     if os.getpid() == parent:
-        with suppress(ProcessLookupError, ChildProcessError):  # somebody waits for all children
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+        _leaving.append(process)
+        _reap()
+
+
+def _reap() -> None:
+    """Take note of the ends of processes, so that the host forgets them."""
+    for process in list(_leaving):
+        try:
+            if not os.waitpid(process, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            pass  # somebody waits for all children
+        _leaving.remove(process)
 
 
 def serve(function: str) -> None:
@@ -236,22 +310,28 @@ def serve(function: str) -> None:
     middle of a long request too.
     """
     import queue
+    import resource
     import threading
 
     os.nice(_NICE)
+    with suppress(OSError, ValueError):  # where the limit is lower already
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints cannot come between the frames
     requests: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
+    working = threading.Lock()
+    threading.Thread(target=_read_requests, args=(requests, working), daemon=True).start()
     run = _resolve(function)
     while True:
         number, request = requests.get()
-        try:
-            failed, content = 0, run(request)
-        except Exception as error:
-            failed, content = 1, f"{type(error).__name__}: {error}".encode()
-        answers.write(_HEADER.pack(number, failed, len(content)) + content)
-        answers.flush()
+        with working:
+            try:
+                failed, content = 0, run(request)
+            except Exception as error:
+                failed, content = 1, f"{type(error).__name__}: {error}".encode()
+        with suppress(BrokenPipeError):  # the reader is about to end the process
+            answers.write(_HEADER.pack(number, failed, len(content)) + content)
+            answers.flush()
 
 
 def _resolve(function: str) -> Callable[[bytes], bytes]:
@@ -270,10 +350,17 @@ def _resolve(function: str) -> Callable[[bytes], bytes]:
     return run
 
 
-def _read_requests(requests: queue.SimpleQueue[tuple[int, bytes]]) -> None:
-    """Queue the frames of standard input; end the process where they end."""
+def _read_requests(requests: queue.SimpleQueue[tuple[int, bytes]], working: threading.Lock) -> None:
+    """Queue the frames of standard input. Where they end, so does the process: after the request
+    that it is `working` on, if that does not take long, and before any other."""
+    import queue
+
     source: BinaryIO = sys.stdin.buffer
     while len(header := source.read(_HEADER.size)) == _HEADER.size:
         number, _, size = _HEADER.unpack(header)
         requests.put((number, source.read(size)))
+    with suppress(queue.Empty):
+        while True:
+            requests.get_nowait()
+    working.acquire(timeout=GRACE)
     os._exit(0)

@@ -32,6 +32,13 @@ def die_if_asked(request: bytes) -> bytes:
         os.abort()
     return request
 
+def write_twice(request: bytes) -> bytes:
+    with open(request, "w") as file:
+        print("begun", file=file, flush=True)
+        time.sleep(0.3)
+        print(os.getpid(), file=file)
+    return b""
+
 def sleep(request: bytes) -> bytes:
     time.sleep(1000)
     return b""
@@ -145,20 +152,64 @@ def test_without_processes_every_request_is_answered(
     assert "because no process can be started: " in answer
 
 
-def test_closing_ends_a_process_that_is_busy(start: Start) -> None:
-    background = start("process")
+def test_all_users_of_a_function_share_a_process(start: Start) -> None:
+    first, second = start("process"), start("process")
+    for key in ("a", "b"):
+        first.submit(key, b"")
+        second.submit(key.upper(), b"")
+    shares = collect(first), collect(second)
+    assert [[*share] for share in shares] == [["a", "b"], ["A", "B"]]
+    (process,) = {answer for share in shares for answer in share.values()}
+    first.submit("forgotten", b"")
+    first.close()
+    second.submit("a", b"")
+    assert collect(second) == {"a": process}
+    second.close()
+    wait_for_end(int(process))
+
+
+def test_a_fork_has_a_process_of_its_own(start: Start) -> None:
+    background, other = start("process"), start("process")
     background.submit("pid", b"")
-    process = int(collect(background)["pid"])
+    process = collect(background)["pid"]
+    child = os.fork()
+    if not child:
+        try:
+            other.submit("pid", b"")
+            os._exit(0 if collect(other)["pid"] != process else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_request_is_finished_after_closing_and_no_other_is_begun(
+    start: Start, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    background = start("write_twice")
+    background.submit("first", bytes(first))
+    background.submit("second", bytes(second))
+    while not first.exists() or not first.read_text():
+        time.sleep(0.01)
+    before = time.monotonic()
     background.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
+    assert time.monotonic() - before < 0.2
+    assert background.pending == 0
+    while len(said := first.read_text().split()) < 2:
+        time.sleep(0.01)
+    wait_for_end(int(said[1]))
+    assert not second.exists()
+
+
+def test_a_process_does_not_go_on_for_long_after_closing(start: Start) -> None:
     background = start("sleep")
     background.submit("a", b"")
     assert background.wait(0.5) == []
-    before = time.monotonic()
+    assert background._service is not None
+    assert background._service._worker is not None
+    process = background._service._worker.stop.peek()[2][1]
     background.close()
-    assert time.monotonic() - before < 5
-    assert background.pending == 0
+    wait_for_end(process)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
@@ -168,7 +219,7 @@ def test_the_process_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "import os, sys; from emu.cpu.background import Background\n"
         "first, second = (Background('background_service:' + n) for n in ('process', 'sleep'))\n"
         "first.submit('pid', b''); print(int(first.wait(30)[0][1]), flush=True)\n"
-        "second.submit('a', b''); print(second._worker.stop.peek()[2][1], flush=True)\n"
+        "second.submit('a', b''); print(second._service._worker.stop.peek()[2][1], flush=True)\n"
         "sys.stdin.read()"
     )
     paths = os.pathsep.join([str(tmp_path), *sys.path])

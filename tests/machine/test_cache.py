@@ -56,6 +56,34 @@ def test_a_directory_in_an_entry_s_place_is_no_entry(directory: Path) -> None:
     assert [path.name for path in directory.iterdir()] == ["a.o"]
 
 
+def test_an_entry_under_another_name_is_noticed(directory: Path) -> None:
+    cache.write("a.o", b"code")
+    (directory / "a.o").rename(directory / "b.o")
+    assert cache.read("b.o") is None
+
+
+def test_a_pipe_in_an_entry_s_place_is_not_waited_for(directory: Path) -> None:
+    directory.mkdir()
+    os.mkfifo(directory / "a.o", 0o600)
+    assert cache.read("a.o") is None
+
+
+def test_an_entry_that_others_may_write_is_not_believed(directory: Path) -> None:
+    umask = os.umask(0)
+    cache.write("a.o", b"code")
+    os.umask(umask)
+    assert cache.read("a.o") == b"code"
+    (directory / "a.o").chmod(0o664)
+    assert cache.read("a.o") is None
+
+
+def test_a_directory_that_cannot_be_made_keeps_nothing(directory: Path) -> None:
+    directory.write_bytes(b"a file in its place")
+    cache.write("a.o", b"code")
+    assert cache.read("a.o") is None
+    assert cache.names("") == []
+
+
 def test_an_entry_of_another_user_is_not_believed(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

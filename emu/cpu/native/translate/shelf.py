@@ -2,24 +2,22 @@
 
 An entry of the cache (`emu.cache`) is named after what made it, the address at which it is entered,
 and the code there: enough to see without opening it that another program's is not meant. What the
-code must be otherwise is in the translation.
+code must be otherwise is in the translation, and compared before it is used. An entry that is not
+what was written there, or not by this user, by this program and for this host, is none.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
 
 from emu import cache as disk
 from emu.cpu.jit import host_key, source_key
+from emu.cpu.native.translate.translation import Translation
 from emu.cpu.state import PAGE_SIZE
-
-if TYPE_CHECKING:
-    from emu.cpu.native.translate.compiler import Translation
 
 _LOOKED_AT = 32
 """Bytes at the entry that are in the name, as a checksum; fewer where the code ends before."""
@@ -39,7 +37,8 @@ def keep(translation: Translation) -> None:
     size = min(_LOOKED_AT, PAGE_SIZE - entry % PAGE_SIZE)
     code = data[entry - start : entry - start + size]
     name = f"region-{maker()}-{entry:x}-{len(code)}-{zlib.crc32(code):08x}.o"
-    disk.write(name, pickle.dumps(translation))
+    if disk.cache_directory().is_dir():  # it may be gone, and its user too
+        disk.write(name, translation.pack())
 
 
 class Shelf:
@@ -71,6 +70,7 @@ class Shelf:
                 continue
             stored = disk.read(name)
             if stored is not None:
-                found.append(pickle.loads(stored))
+                with suppress(ValueError):
+                    found.append(Translation.unpack(stored))
         self._by_page[page] = left
         return found

@@ -12,7 +12,6 @@ anything that could change either; `State.cells` then says in which context the 
 from __future__ import annotations
 
 import ctypes
-import pickle
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -21,10 +20,13 @@ from emu.cpu.background import Background
 from emu.cpu.jit import Code, load
 from emu.cpu.native.layout import CELL_SIZE, RECORD_SIZE, RECORDS, Cell, Handler
 from emu.cpu.native.records import fill_record
-from emu.cpu.native.translate.compiler import FUNCTION, Request, Translation, answer
 from emu.cpu.native.translate.image import Image, Page
 from emu.cpu.native.translate.shelf import Shelf
+from emu.cpu.native.translate.translation import Request, Translation
 from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
+
+_ANSWER = "emu.cpu.native.translate.compiler:answer"
+"""What the background process runs, which all harts share."""
 
 HOT = 2
 """How often code must be seen on a page before it is translated; twice as often the next time."""
@@ -81,7 +83,7 @@ class Translator:
         self._patience: dict[int, int] = {}
         self._taken: dict[int, set[int]] = {}
         self._pages: dict[int, list[Installed]] = {}
-        self._background: Background[int] = Background(FUNCTION)
+        self._background: Background[int] = Background(_ANSWER)
         self._shelf: Shelf | None = None
         self._breakpoints: Collection[int] = ()
 
@@ -92,7 +94,7 @@ class Translator:
         whether that is in a translation which is open now."""
         for _, got in self._background.poll():
             if isinstance(got, bytes):
-                self._arrived(pickle.loads(got))
+                self._arrived(got)
         self._learn()
         covering = self.covering(pc)
         if covering is not None:
@@ -119,9 +121,13 @@ class Translator:
         start = words[window + 1] if words[window] == self._state.data_context else 0
         taken = {pc: tuple(sorted(targets)) for pc, targets in self._taken.items()}
         seeds = pc, self._state.x[1] & -2  # a small function is translated with its caller
+        import pickle  # a run that asks for nothing needs neither of these
+
         request = pickle.dumps(Request(self._image(pc), seeds, taken, start))
         if self._eager:
-            self._arrived(pickle.loads(answer(request)))
+            from emu.cpu.native.translate.compiler import answer
+
+            self._arrived(answer(request))
         else:
             self._background.submit(pc, request)
 
@@ -168,9 +174,12 @@ class Translator:
 
     # Where translations are entered
 
-    def _arrived(self, translation: Translation | None) -> None:
-        if translation is None:
-            return
+    def _arrived(self, packed: bytes) -> None:
+        """An answer has come: nothing, or a packed translation."""
+        if packed:
+            self._install(Translation.unpack(packed))
+
+    def _install(self, translation: Translation) -> None:
         if self._next + len(translation.entries) > HANDLERS:
             self.forget()
         code = load(translation.code)
@@ -197,7 +206,7 @@ class Translator:
         host = self._state.fetch_tlb[4 * (page // PAGE_SIZE % TLB_ENTRIES) + 2] + page & _ALL
         kept = self._shelf.take(page, lambda at, size: ctypes.string_at(host + at, size))
         for translation in sorted(kept, key=lambda t: t.size):
-            self._arrived(translation)
+            self._install(translation)
 
     def _open(self, installed: Installed) -> None:
         """Open the ways into a translation if all of its code is there and unchanged."""

@@ -9,8 +9,9 @@ import pytest
 
 from emu import cache
 from emu.cpu.native.translate import shelf
-from emu.cpu.native.translate.compiler import Request, Translation, answer, translate
+from emu.cpu.native.translate.compiler import answer, translate
 from emu.cpu.native.translate.shelf import Shelf
+from emu.cpu.native.translate.translation import Entry, Request, Translation
 from emu.cpu.state import PAGE_SIZE
 from tests.cpu.native.translate.guest import AT, Pair, image, program
 
@@ -27,7 +28,7 @@ def _take(there: bytes, page: int = AT) -> list[Translation]:
 
 
 def test_a_translation_is_found_by_the_code_that_it_was_made_for() -> None:
-    made = pickle.loads(answer(_request()))
+    made = Translation.unpack(answer(_request()))
     assert _take(CODE.pages[AT].code) == [made]
     assert made.spans == ((AT, CODE.bytes_at(AT, 8)),)
     assert [entry.pc for entry in made.entries] == [AT]
@@ -72,6 +73,25 @@ def test_a_file_with_a_wrong_byte_is_as_if_it_were_not_there(directory: Path, at
     assert _take(CODE.pages[AT].code) == []
 
 
+@pytest.mark.parametrize("content", [b"", b"[]\n", b"{}\n", b"\xff\n", b"(lp0\n.", b'{"size": 1}'])
+def test_what_is_no_translation_is_as_if_it_were_not_there(directory: Path, content: bytes) -> None:
+    answer(_request())
+    (path,) = directory.iterdir()
+    cache.write(path.name, content)
+    assert cache.read(path.name) == content
+    assert _take(CODE.pages[AT].code) == []
+
+
+def test_another_program_s_under_a_name_of_ours_is_as_if_it_were_not_there(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(_request())
+    (path,) = directory.iterdir()
+    path.rename(path.with_name(path.name.replace(shelf.maker(), "another")))
+    monkeypatch.setattr(shelf, "maker", lambda: "another")
+    assert _take(CODE.pages[AT].code) == []
+
+
 @pytest.mark.parametrize(
     "rest", ["", "80000000", "80000000-8", "x-8-0", "80000000-8-zz", "80000000-0-0",
              "80000ff8-99-0", "80000000-99999999-0", "80000000--8-0"],
@@ -87,8 +107,23 @@ def test_a_directory_that_cannot_be_written_costs_nothing_but_time(
     file = directory / "file"
     file.write_bytes(b"")
     monkeypatch.setenv("AIOS_CACHE", str(file))
-    assert pickle.loads(answer(_request())) is not None
+    assert answer(_request())
     assert _take(CODE.pages[AT].code) == []
+
+
+def test_a_directory_that_is_gone_does_not_come_back(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIOS_CACHE", str(directory / "gone"))
+    assert answer(_request())
+    assert [*directory.iterdir()] == []
+
+
+def test_a_translation_is_what_it_was_when_unpacked() -> None:
+    entries = (Entry(AT, 0x13, 64), Entry(1 << 63, 1, 1))
+    spans = ((AT, b"\0\n\xff" * 9), (1 << 63, b""))
+    made = Translation(b"code\n\0", entries, spans, {1 << 63: (2, 4), 8: ()}, 7)
+    assert Translation.unpack(made.pack()) == made
 
 
 def test_an_engine_takes_up_translations_that_another_made() -> None:
@@ -111,10 +146,10 @@ def test_an_engine_whose_code_differs_behind_the_entry_takes_nothing_up() -> Non
 
 
 def test_there_is_no_translation_around_what_has_not_run_or_cannot_be_translated() -> None:
-    assert pickle.loads(answer(_request(seed=AT + 100))) is None
-    assert pickle.loads(answer(_request(seed=2**64 - 1))) is None
-    assert pickle.loads(answer(_request(("ecall", "ecall")))) is None
-    assert pickle.loads(answer(_request(("csrrw x5, mscratch, x6", "nop")))) is None
+    assert not answer(_request(seed=AT + 100))
+    assert not answer(_request(seed=2**64 - 1))
+    assert not answer(_request(("ecall", "ecall")))
+    assert not answer(_request(("csrrw x5, mscratch, x6", "nop")))
 
 
 @pytest.mark.parametrize("request_", [b"", b"no pickle", pickle.dumps(7), pickle.dumps(None)])
