@@ -14,7 +14,7 @@ from emu.cpu.hart import Hart
 from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.native.layout import Handler
-from emu.cpu.native.records import number_handlers
+from emu.cpu.native.records import first_region, number_handlers
 from emu.cpu.native.translate.translator import Translator
 from emu.cpu.reference import ReferenceEngine
 from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, WINDOWS, Dirty, Exit, State
@@ -56,10 +56,9 @@ class NativeEngine:
         self._translator: Translator | None = None
         if translate != "off":
             numbers = number_handlers()
-            first = 1 + max(numbers.values())
             eager = translate == "eager"
             self._translator = Translator(
-                hart.state, lambda word: _handler(numbers, word), first, eager=eager
+                hart.state, lambda word: _handler(numbers, word), first_region(), eager=eager
             )
         self._least_slice = EAGER_SLICE if translate == "eager" else FIRST_SLICE
         self._most_slice = EAGER_SLICE if translate == "eager" else LAST_SLICE

@@ -17,9 +17,9 @@ from emu.cpu.native.control import emit_csr, emit_settle
 from emu.cpu.native.decoder import emit_fill, emit_identify
 from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
-from emu.cpu.native.layout import RECORD_SCALE, Handler
+from emu.cpu.native.layout import CELL_SIZE, RECORD_SCALE, Cell, Handler
 from emu.cpu.native.readings import perform
-from emu.cpu.native.records import is_tensor, number_handlers
+from emu.cpu.native.records import first_region, is_tensor, number_handlers
 from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
 from emu.isa.declare import Instruction
@@ -37,8 +37,7 @@ def build() -> ir.Module:
         Handler.BREAK: "exit_break",
         Handler.SLOW: "exit_slow",
         Handler.STRADDLE: "straddle",
-        Handler.LOAD_MISS: "exit_load_miss",
-        Handler.STORE_MISS: "exit_store_miss",
+        Handler.ALONE: "alone",
     }
     finders = {Handler.FIND_LOAD: "load", Handler.FIND_STORE: "store"}
     functions = [
@@ -59,6 +58,7 @@ def build() -> ir.Module:
             emit_refill(f, REFILLED[why])
         _emit_exit(f, why)
     _emit_enter(_handler(module, "enter"))
+    _emit_alone(_handler(module, "alone"), first_region())
     identify, fill = emit_identify(module, handlers), emit_fill(module, handlers)
     _emit_decode(_handler(module, "decode"), identify, fill)
     _emit_straddle(_handler(module, "straddle"), identify, fill)
@@ -124,6 +124,23 @@ def _emit_enter(function: ir.Function) -> None:
     addend = b.load(f.at(entry, i64(8)), typ=LONG)
     record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), addend), PTR)
     f.dispatch(record, f.pc, f.count)
+
+
+def _emit_alone(function: ir.Function, first_region: int) -> None:
+    """Execute the instruction at `pc` by its own handler, even where a region begins, which has
+    just been left in front of it."""
+    f = Frame(function, 0)
+    b = f.builder
+    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
+    f.bail_if(b.not_(is_hit), Exit.FETCH_MISS, f.pc)
+    addend = b.load(f.at(entry, i64(8)), typ=LONG)
+    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), addend), PTR)
+    number = b.zext(b.load(record, typ=HALF), LONG)
+    cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.HANDLER))
+    begins = b.icmp_unsigned(">=", number, i64(first_region))
+    number = b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
+    place = f.at(f.table, b.shl(number, i64(3)))
+    f.tail(b.load(place, typ=HANDLER.as_pointer()), record, f.pc, f.count)
 
 
 def _code_pointer(f: Frame, pc: ir.Value) -> ir.Value:

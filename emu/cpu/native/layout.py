@@ -34,10 +34,9 @@ class Handler(IntEnum):
     BREAK = 2  # there may be a breakpoint here
     SLOW = 3  # the reference engine executes whatever stands here
     STRADDLE = 4  # half of the instruction lies on the next virtual page: decode it every time
-    LOAD_MISS = 5  # exits with the address that missed in place of the record
-    STORE_MISS = 6
-    FIND_LOAD = 7  # no handlers: what translations call for accesses outside their window
-    FIND_STORE = 8
+    ALONE = 5  # execute one instruction by its own handler, where a region may begin
+    FIND_LOAD = 6  # no handlers: what translations call for accesses outside their window
+    FIND_STORE = 7
 
 
 FIRST_INSTRUCTION = len(Handler)

@@ -48,6 +48,11 @@ def number_handlers() -> dict[Instruction, int]:
     return numbers
 
 
+def first_region() -> int:
+    """The handlers from this number on are those of translations."""
+    return 1 + max(number_handlers().values())
+
+
 def is_native(instruction: Instruction) -> bool:
     """Whether there is a handler: system calls and most conversions are the reference engine's."""
     return not any(

@@ -24,10 +24,14 @@ from emu.cpu.native.readings import execute
 from emu.cpu.native.refill import FINDER
 from emu.cpu.native.translate.frame import RegionFrame
 from emu.cpu.native.translate.region import Block, Region
+from emu.cpu.native.translate.spans import Span, spans
 from emu.cpu.state import RING, WINDOWS, Dirty, Exit, State
 from emu.isa.graph import Node
 
 NAME = "region"
+WORD_BYTES = 8
+"""What can be accessed at the end of a window, as `WindowWord.LIMIT` has it."""
+
 _DOUBLE = ir.DoubleType()
 
 
@@ -65,8 +69,14 @@ class Writer:
         self._variables: dict[tuple[str, int], ir.Value] = {}
         self._written: set[tuple[str, int]] = set()
         self._out = self.function.append_basic_block("out")
-        self._ways_out: list[tuple[ir.Block, ir.Value, ir.Value, ir.Value, ir.Value]] = []
+        self._ways_out: list[tuple[ir.Block, ir.Value, ir.Value, ir.Value]] = []
+        self.pointers: dict[Span, ir.Value] = {}
+        self._spans: dict[tuple[int, int], Span] = {}
+        self._limits: dict[int, ir.Value] = {}
         self._survey()
+        for block in region.blocks.values():
+            for span in spans(block.instructions):
+                self._spans |= dict.fromkeys(span.members, span)
 
     def _survey(self) -> None:
         """Which registers the region reads and writes, and whether it computes with floats."""
@@ -135,8 +145,12 @@ class Writer:
             b.icmp_unsigned("==", self._word(window, 0), context),
             b.icmp_unsigned("==", self._word(window, 1), i64(self.window_start)),
         )
-        self.limit = b.select(fits, self._word(window, 2), i64(0), name="limit")
+        limit = b.select(fits, self._word(window, 2), i64(0), name="limit")
         self.window = b.load(self._at(window, i64(24)), typ=PTR, name="window")
+        signature = ir.FunctionType(LONG, [LONG, LONG])
+        subtract = self.module.declare_intrinsic("llvm.usub.sat", [LONG], signature)
+        for width in sorted({WORD_BYTES, *(_rounded(s.width) for s in self._spans.values())}):
+            self._limits[width] = b.call(subtract, [limit, i64(width - WORD_BYTES)])
 
     def _load_variables(self) -> None:
         b = self.builder
@@ -174,6 +188,15 @@ class Writer:
         """How far into the window an address lies."""
         return self.builder.sub(address, i64(self.window_start))
 
+    def limit(self, width: int) -> ir.Value:
+        """Below which offset into the window so many bytes can be accessed."""
+        return self._limits[_rounded(width)]
+
+    def span_of(self, pc: int, number: int) -> tuple[Span, int] | None:
+        """The span that an access belongs to, and how far behind its begin."""
+        span = self._spans.get((pc, number))
+        return None if span is None else (span, span.members[pc, number])
+
     def find(self, miss: Exit, address: ir.Value, size: int) -> ir.Value:
         """The host address of `size` bytes outside the window, or 0: a call that keeps all
         registers."""
@@ -187,24 +210,20 @@ class Writer:
         )
         return call
 
-    def leave(
-        self, handler: Handler, pc: ir.Value, behind: int = 0, info: ir.Value | None = None
-    ) -> None:
+    def leave(self, handler: Handler, pc: ir.Value, behind: int = 0) -> None:
         """End the block: write registers back and go on in the `handler` at `pc`, with `behind`
         instructions of the block not executed."""
         b = self.builder
-        self._ways_out.append(
-            (b.block, pc, i64(behind), i64(handler), i64(0) if info is None else info)
-        )
+        self._ways_out.append((b.block, pc, i64(behind), i64(handler)))
         b.branch(self._out)
 
     def write_out(self) -> None:
         """The one place where registers are written back, for all ways out."""
         b = self.builder
         b.position_at_end(self._out)
-        pc, behind, handler, info = (b.phi(LONG) for _ in range(4))
+        pc, behind, handler = (b.phi(LONG) for _ in range(3))
         for block, *values in self._ways_out:
-            for phi, value in zip((pc, behind, handler, info), values, strict=True):
+            for phi, value in zip((pc, behind, handler), values, strict=True):
                 phi.add_incoming(value, block)
         for bank, number in sorted(self._written):
             kind = LONG if bank == "x" else _DOUBLE
@@ -214,7 +233,7 @@ class Writer:
         done = b.add(self._state("translated"), b.sub(self.count, count))
         b.store(done, self._at(self.state, i64(State.offset("translated"))))
         place = self._at(self.table, b.shl(handler, i64(3)))
-        self._tail(b.load(place, typ=HANDLER.as_pointer()), b.inttoptr(info, PTR), pc, count)
+        self._tail(b.load(place, typ=HANDLER.as_pointer()), self.state, pc, count)
 
     # Blocks
 
@@ -298,3 +317,8 @@ class Writer:
         arguments = [self.state, record, pc, count, self.table]
         b.call(target, arguments, cconv=CONVENTION, tail="musttail")
         b.ret_void()
+
+
+def _rounded(width: int) -> int:
+    """Widths that are told apart: few, for each has a limit that takes a register or a load."""
+    return max(WORD_BYTES, 1 << (width - 1).bit_length())

@@ -19,12 +19,6 @@ from emu.isa.decode import Decoded
 if TYPE_CHECKING:
     from emu.cpu.native.translate.emit import Writer
 
-_HANDLERS = {
-    Exit.SLOW: Handler.SLOW,
-    Exit.LOAD_MISS: Handler.LOAD_MISS,
-    Exit.STORE_MISS: Handler.STORE_MISS,
-}
-
 
 class RegionFrame(Frame):
     """The instruction `found` at `address`, the last of its block but `behind`."""
@@ -37,6 +31,7 @@ class RegionFrame(Frame):
         self.state, self.length = writer.state, found.insn.length
         self.pc = i64(address)
         self.values, self.after = {}, []
+        self._accesses = 0
         self.jump = self.branch = self.pause = None
 
     def operand(self, slot: str) -> ir.Value:
@@ -61,12 +56,12 @@ class RegionFrame(Frame):
     def bail_if(
         self, condition: ir.Value, why: Exit = Exit.SLOW, info: ir.Value | None = None
     ) -> None:
-        """Leave in front of this instruction when `condition` holds."""
+        """Leave in front of this instruction when `condition` holds; its handler finds out why."""
         b = self.builder
         out, rest = b.append_basic_block("bail"), b.append_basic_block("rest")
         b.cbranch(condition, out, rest).set_weights([1, 100000])
         b.position_at_end(out)
-        self.writer.leave(_HANDLERS[why], self.pc, self.behind, info)
+        self.writer.leave(Handler.ALONE, self.pc, self.behind)
         b.position_at_end(rest)
 
     def access(
@@ -77,22 +72,53 @@ class RegionFrame(Frame):
         miss: Exit,
         action: Callable[[ir.Value], ir.Value | None],
     ) -> ir.Value | None:
-        """Do `action` in the window, or where the address is found to be; once emitted for each,
-        so that the usual one is a comparison and an access."""
+        """Do `action` where the address lies: in a span that has been looked up, or in the window,
+        or where it is found to be."""
+        known = self.writer.span_of(self.pc.constant, self._accesses)
+        self._accesses += 1
+        if known is None:
+            return self._access_alone(address, size, miss, action)
+        span, distance = known
+        if span not in self.writer.pointers:
+            start = self.builder.sub(address, i64(distance))
+            miss = Exit.STORE_MISS if span.stores else miss
+            self.writer.pointers[span] = self._look_up(start, span.width, miss)
+        return action(self.at(self.writer.pointers[span], i64(distance)))
+
+    def _look_up(self, start: ir.Value, width: int, miss: Exit) -> ir.Value:
+        """The host's pointer to `width` bytes that one access each is made to."""
         b = self.builder
-        near, far, done = (b.append_basic_block(n) for n in ("window", "far", "done"))
-        offset = self.writer.window_offset(address)
-        b.cbranch(b.icmp_unsigned("<", offset, self.writer.limit), near, far).set_weights(
-            [100000, 1]
-        )
+        near, far, done, inside = self._ways(start, width)
         b.position_at_end(near)
-        first = action(self.at(self.writer.window, offset))
+        first = inside
+        b.branch(done)
+        b.position_at_end(far)
+        where = self._find(start, width, miss)
+        second = b.inttoptr(where, PTR)
+        far = b.block
+        b.branch(done)
+        b.position_at_end(done)
+        pointer = b.phi(PTR)
+        pointer.add_incoming(first, near)
+        pointer.add_incoming(second, far)
+        return pointer
+
+    def _access_alone(
+        self,
+        address: ir.Value,
+        size: int,
+        miss: Exit,
+        action: Callable[[ir.Value], ir.Value | None],
+    ) -> ir.Value | None:
+        """The access is emitted once for each way, so that the usual one has no jump behind it."""
+        b = self.builder
+        near, far, done, inside = self._ways(address, size)
+        b.position_at_end(near)
+        first = action(inside)
         near = b.block
         b.branch(done)
         b.position_at_end(far)
-        where = self.writer.find(miss, address, size)
-        self.bail_if(b.icmp_unsigned("==", where, i64(0)), miss, address)
-        second = action(b.inttoptr(where, PTR))
+        second = action(b.inttoptr(self._find(address, size, miss), PTR))
         far = b.block
         b.branch(done)
         b.position_at_end(done)
@@ -102,3 +128,18 @@ class RegionFrame(Frame):
         result.add_incoming(first, near)
         result.add_incoming(second, far)
         return result
+
+    def _ways(self, start: ir.Value, width: int) -> tuple[ir.Block, ir.Block, ir.Block, ir.Value]:
+        """Go to the first block if so many bytes are in the window, else to the second; the third
+        is for what follows. Gives the pointer into the window, too."""
+        b = self.builder
+        near, far, done = (b.append_basic_block(n) for n in ("window", "far", "done"))
+        offset, limit = self.writer.window_offset(start), self.writer.limit(width)
+        inside = self.at(self.writer.window, offset)
+        b.cbranch(b.icmp_unsigned("<", offset, limit), near, far).set_weights([100000, 1])
+        return near, far, done, inside
+
+    def _find(self, start: ir.Value, width: int, miss: Exit) -> ir.Value:
+        where = self.writer.find(miss, start, width)
+        self.bail_if(self.builder.icmp_unsigned("==", where, i64(0)))
+        return where
