@@ -128,7 +128,7 @@ class Access:
         words, csr = hart.state.words, self.csr
         if csr.unit == "pmp":
             hart.pmp.write(csr.name, value)
-            hart.flush_translations()
+            hart.protection_changed()
             return
         self._write.python(words, value, words[_INSTRET])
         if csr.name == "satp":

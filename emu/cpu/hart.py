@@ -25,7 +25,7 @@ from emu.cpu.pmp import Pmp
 from emu.cpu.runs import Runs
 from emu.cpu.state import NEVER, NO_CONTEXT, Exit, State
 from emu.cpu.traps import Trap
-from emu.isa.causes import M_MODE, Interrupt
+from emu.isa.causes import M_MODE, S_MODE, U_MODE, Interrupt
 from emu.memory import Memory
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Hart:
         self.pmp = Pmp(self.state)
         self.waiting = False
         self.attention = False
-        self.flush_translations()
+        self.protection_changed()
         self.fence_i()
 
     def snapshot(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Hart:
         for name in _SAVED:
             setattr(self, name, saved[name])
         self.pmp.recompute()
-        self.flush_translations()
+        self.protection_changed()
         self.fence_i()
 
     # --- what others look at --------------------------------------------------------------------
@@ -261,8 +261,17 @@ class Hart:
         """satp was written."""
         regime.FIND.python(self.state.words)
 
+    def protection_changed(self) -> None:
+        """A PMP register was written: find out what is open to all kinds of access."""
+        state, memory = self.state, self.memory
+        for privilege in (U_MODE, S_MODE, M_MODE):
+            start, end = self.pmp.open_pages(privilege, memory.base, memory.end)
+            start, end = self.bus.unwatched(max(start, end - 1), start, end)
+            state.open_start[privilege], state.open_size[privilege] = start, end - start
+        self.flush_translations()
+
     def flush_translations(self) -> None:
-        """Forget every translation: SFENCE.VMA, or a PMP register written."""
+        """Forget every translation: SFENCE.VMA, or another protection."""
         regime.FIND.python(self.state.words)
         regime.FORGET.python(self.state.words)
         self.regime_changed()

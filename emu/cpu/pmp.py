@@ -7,9 +7,10 @@ if that rule does not contain them all.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
-from emu.cpu.state import State
+from emu.cpu.state import PAGE_SIZE, State
 from emu.isa.causes import M_MODE
 from emu.isa.csrs import PMP_ENTRIES
 
@@ -98,6 +99,21 @@ class Pmp:
                     return True
                 return bool(rule.config & RIGHT[access])
         return privilege == M_MODE
+
+    def open_pages(self, privilege: int, start: int, end: int) -> tuple[int, int]:
+        """The largest part of the memory from `start` up to `end` of whole pages with which
+        `privilege` may do anything; no page of it is decided by two rules."""
+        edges = {e for rule in self.rules for e in (rule.low, rule.high) if start < e < end}
+        best, size, begin, behind = start, 0, start, start
+        for low, high in pairwise(sorted({start, end} | edges)):
+            first, last = -(-low // PAGE_SIZE) * PAGE_SIZE, high & -PAGE_SIZE
+            if first >= last or not all(self.allows(first, 1, a, privilege) for a in RIGHT):
+                continue
+            begin = begin if behind == first else first
+            behind = last
+            if behind - begin > size:
+                best, size = begin, behind - begin
+        return best, best + size
 
     def uniform(self, paddr: int) -> tuple[int, int]:
         """The widest range around `paddr` in which one decision holds: (start, end)."""

@@ -42,13 +42,19 @@ def _select(m: Trace) -> None:
     when privilege, mstatus or the row of satp is another."""
     s = m.state
     priv, status, space = s["priv"], s["mstatus"], s["space"]
-    lent = status >> _MPP.low & _MPP.ones
-    data = select((status & _MPRV).ne(0), lent, priv)
+    data = data_privilege(m)
     rights = status >> _SUM.low & 3  # MXR stands next to SUM
     s["fetch_context"] = _context(m, _row(space, priv) + FIRST_FETCH + priv)
     data_row = _row(space, data)
     rights = select(data_row.eq(UNTRANSLATED), const(0), rights)
     s["data_context"] = _context(m, data_row + FIRST_DATA + data + (rights << 2))
+
+
+def data_privilege(m: Trace) -> Node:
+    """The privilege that counts for loads and stores: MPRV lends them that of MPP."""
+    status = m.state["mstatus"]
+    lent = status >> _MPP.low & _MPP.ones
+    return select((status & _MPRV).ne(0), lent, m.state["priv"])
 
 
 def _row(space: Node, privilege: Node) -> Node:
@@ -104,6 +110,7 @@ SELECT = Routine(_select)
 FIND = Routine(_find)
 FORGET = Routine(_forget)
 FENCE_PERMITTED = Routine(_fence_permitted)
+DATA_PRIVILEGE = Routine(data_privilege)
 
 if FIRST_DATA - FIRST_FETCH != FETCH_CONTEXTS:
     raise ImportError("the rows of spaces do not have their contexts one behind the other")

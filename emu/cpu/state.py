@@ -26,7 +26,8 @@ direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
 **Decoded code.** The native engine keeps decoded instructions for the physical pages it has
 executed. Stores do not look there: RISC-V promises nothing before FENCE.I, which calls
 `flush_code`. So does whoever changes code behind the hart's back (a debugger, a loader). It starts
-a new generation: a page is decoded afresh when it is next entered.
+a new generation: a page is decoded afresh when it is next entered. `code_pages` says where the
+records of a page are, found by hashing its host address; emitted code enters pages from there.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ UNTRANSLATED = SPACES * SPACE_WORDS
 them, and where the row stands that is for no address space."""
 
 EXTENTS, RUNS, WINDOWS = 256, 32, 8
+CODE_PAGES, ENTERED = 2048, 64
 RING, HANDLERS = 64, 8192
 TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
@@ -199,7 +201,14 @@ class State(_Layout):
     generation = Word("Counts how often all translations were forgotten.")
     space = Word("Where in `spaces` the row of satp starts.")
     spaces = Words((SPACES + 1) * SPACE_WORDS, "Rows of contexts: `emu.cpu.regime`.")
+    open_start = Words(4, "Where the `open_size` bytes of RAM begin, by privilege, in whole pages,")
+    open_size = Words(
+        4, "all of which it may read, write and execute, and whose stores none watch."
+    )
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
+    code_pages = Words(4 * CODE_PAGES, "host address | code_generation | address of records | 0")
+    entered_at = Word("How many pages emitted code has entered in `fetch_tlb`;")
+    entered = Words(ENTERED, "the virtual addresses of the last of them.")
     fetch_tlb = Words(4 * TLB_ENTRIES, "tag | record address - 8 * pc | host address - pc | 0")
     load_tlb = Words(2 * TLB_ENTRIES, "tag | host address - virtual address")
     store_tlb = Words(2 * TLB_ENTRIES, "tag | host address - virtual address")

@@ -1,18 +1,19 @@
 """The decoded instructions: which physical page of code has which page of records.
 
-Python only hands out pages of records and enters them in the fetch buffer; emitted code fills them
-as it executes. A page of records belongs to one physical page. When FENCE.I (or a change of
-breakpoints) has started a new generation, its records are cleared before it is entered again.
+Python hands out pages of records and enters them in the fetch buffer; emitted code fills them as it
+executes, and enters known ones again by itself when they are missing. A page of records belongs to
+one physical page. When FENCE.I (or a change of breakpoints) has started a new generation, its
+records are cleared before it is entered again.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from emu.cpu.native.layout import PAGE_STRIDE, RECORD_SIZE, RECORDS, Handler
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, State
+from emu.cpu.state import CODE_PAGES, PAGE_SIZE, TLB_ENTRIES, State
 
 CAPACITY = 2048
 """Pages of records: 8 MiB of guest code, at 64 MiB of host addresses; only those in use cost."""
@@ -30,7 +31,7 @@ class CodePages:
         self._slots: dict[int, int] = {}
         self._generations: dict[int, int] = {}
 
-    def enter(self, vaddr: int, host: int, breakpoints: Iterable[int]) -> None:
+    def enter(self, vaddr: int, host: int, breakpoints: Collection[int]) -> None:
         """Put the page of `vaddr`, whose code lies at the host address `host` of its first byte,
         into the fetch buffer, with a BREAK at each of the `breakpoints` on it."""
         slot = self._slots.get(host)
@@ -48,6 +49,15 @@ class CodePages:
         tlb[entry] = page | self._state.fetch_context
         tlb[entry + 1] = (records - page * RECORD_SIZE // 2) & _MASK
         tlb[entry + 2] = (host - page) & _MASK
+        if not breakpoints:  # those are for virtual addresses: each entering marks its own
+            self._publish(host, records)
+
+    def _publish(self, host: int, records: int) -> None:
+        """Let emitted code enter the page by itself from now on, wherever it is mapped."""
+        at = 4 * (host // PAGE_SIZE % CODE_PAGES)
+        known = host, self._state.code_generation, records
+        for i, word in enumerate(known):
+            self._state.code_pages[at + i] = word
 
     def _new_slot(self, host: int) -> int:
         if len(self._slots) == self._capacity:  # rare: begin again with an empty pool

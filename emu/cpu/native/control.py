@@ -55,11 +55,15 @@ class RoutineFrame(Frame):
         """An argument by its name."""
         return self.arguments[slot]
 
+    def answers(self, routine: Routine) -> list[ir.Value]:
+        """Emit a routine in place; its parameters are arguments of this function."""
+        return _perform(self, routine.steps, routine.answers)
+
     def inline(self, body: Callable[..., Node | None], *parameters: str) -> ir.Value | None:
-        """Emit a body in place; its parameters are arguments of this function."""
+        """Emit a body in place, as a routine that is used but once."""
         routine = Routine(body, *parameters)
         self._routines.append(routine)
-        answers = _perform(self, routine.steps, routine.answers)
+        answers = self.answers(routine)
         return answers[0] if answers else None
 
 

@@ -1,9 +1,9 @@
 """What Python does around emitted code: enter it, and deal with the instructions it leaves.
 
-Emitted code returns before an instruction that it does not do. A page missing from the fetch buffer
-is entered and execution goes on; everything else is one step of the reference engine, so that each
-slow thing (device access, CSR, trap, tensor instruction) exists once. After a load or store that
-missed, its page enters the buffer if the guest may use it directly.
+Emitted code returns before an instruction that it does not do. A page of code that is new enters
+the fetch buffer and execution goes on; everything else is one step of the reference engine, so that
+each slow thing (device access, trap, odd memory) exists once. After a load or store that missed,
+its page enters the buffer if the guest may use it directly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import first_region, number_handlers
 from emu.cpu.native.translate.translator import Translator
 from emu.cpu.reference import ReferenceEngine
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, WINDOWS, Dirty, Exit, State
+from emu.cpu.state import ENTERED, PAGE_SIZE, TLB_ENTRIES, WINDOWS, Dirty, Exit, State
 from emu.cpu.traps import Trap
 from emu.isa.declare import Instruction
 from emu.isa.decode import decode
@@ -97,11 +97,20 @@ class NativeEngine:
 
     def _look(self) -> None:
         """See where the hart is, and how soon to look again: seldom while it is in translations."""
+        self._reopen()
         if self._translator is not None and self._translator.look(self._state.pc):
             self._slice = min(2 * self._slice, self._most_slice)
         else:
             self._slice = self._least_slice
         self._due = self._slice
+
+    def _reopen(self) -> None:
+        """Open the translations on pages that emitted code has entered by itself."""
+        state = self._state
+        count, state.entered_at = min(state.entered_at, ENTERED), 0
+        if self._translator is not None:
+            for page in {*state.entered[:count]}:
+                self._translator.reentered(page, self._marked)
 
     def _native(self, budget: int) -> int:
         """Run emitted code and deal with what it left; gives the number of instructions done."""
@@ -175,18 +184,19 @@ class NativeEngine:
 
     def _open_window(self, vaddr: int) -> None:
         """Make the largest piece of memory around `vaddr` that may be loaded from and stored to
-        the window of the data context."""
+        the window of the data context; an empty one if that is small and there is none."""
         state, runs = self._state, self.hart.runs
         runs.enter(vaddr, vaddr, "load")
         load, store = runs.around(vaddr, "load"), runs.around(vaddr, "store")
         if load is None or store is None:
             return
         start, end = max(load.start, store.start), min(load.end, store.end)
+        window = start, end - start - 7, store.distance + start & _MASK
+        if end - start < WINDOW_BYTES:
+            window = 0, 0, 0
         at = 4 * (state.data_context % WINDOWS)
-        known = state.windows[at] == state.data_context and state.windows[at + 2] >= end - start - 7
-        if end - start >= WINDOW_BYTES and not known:
-            host = store.distance + start & _MASK
-            for i, word in enumerate((state.data_context, start, end - start - 7, host)):
+        if state.windows[at] != state.data_context or state.windows[at + 2] < window[1]:
+            for i, word in enumerate((state.data_context, *window)):
                 state.windows[at + i] = word
 
     def _host_page(self, vaddr: int, access: str) -> int | None:

@@ -20,7 +20,7 @@ from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, W
 from emu.cpu.native.layout import CELL_SIZE, RECORD_SCALE, Cell, Handler
 from emu.cpu.native.readings import perform
 from emu.cpu.native.records import first_region, is_tensor, number_handlers
-from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
+from emu.cpu.native.refill import REFILLED, emit_find, emit_refill, emit_refill_code
 from emu.cpu.state import PAGE_SIZE, Exit, State
 from emu.isa.declare import Instruction
 
@@ -56,6 +56,8 @@ def build() -> ir.Module:
         f = Frame(exit_, 0)
         if why in REFILLED:
             emit_refill(f, REFILLED[why])
+        elif why is Exit.FETCH_MISS:
+            emit_refill_code(f)
         _emit_exit(f, why)
     _emit_enter(_handler(module, "enter"))
     _emit_alone(_handler(module, "alone"), first_region())

@@ -1,8 +1,8 @@
-"""What emitted code does about a missing entry of the load or store buffer before it gives up.
+"""What emitted code does about a missing entry of a buffer before it gives up.
 
-The page may lie in a run that is known (`emu.cpu.runs`): then the entry is made from that, and the
-instruction is executed again. So Python sees to each run of pages once, not to each page, and two
-pages that compete for one entry cost some nanoseconds instead of microseconds.
+It walks the page tables (`emu.cpu.native.walk`). Code also needs the records of its page, which are
+known if it has been executed there since the last FENCE.I. Data that lies in no RAM may be in a run
+that is known (`emu.cpu.runs`). Then the entry is made, and the instruction executed again.
 """
 
 from __future__ import annotations
@@ -10,10 +10,21 @@ from __future__ import annotations
 from llvmlite import ir
 
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
-from emu.cpu.state import PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
+from emu.cpu.native.layout import RECORD_SCALE
+from emu.cpu.native.walk import call_walk
+from emu.cpu.state import (
+    CODE_PAGES,
+    ENTERED,
+    NO_CONTEXT,
+    PAGE_SIZE,
+    RUNS,
+    TLB_ENTRIES,
+    Exit,
+    State,
+)
 
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
-"""The exits that are tried so, and the kind of access of their buffers."""
+"""The exits that are tried so for data, and the kind of access of their buffers."""
 _RUN_SIZE = 32
 FINDER = ir.FunctionType(LONG, [PTR, LONG, LONG])
 
@@ -23,77 +34,97 @@ def emit_refill(f: Frame, access: str) -> None:
     what follows is emitted for when it does not."""
     b = f.builder
     page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
-    index = b.and_(b.lshr(page, i64(12)), i64(TLB_ENTRIES - 1))
-    buffer = State.offset(f"{access}_tlb")
-    entry = f.at(f.state, b.add(b.shl(index, i64(4)), i64(buffer)))
+    entry = _entry(f, page, access)
     context = f.load("data_context")
-    tag = b.or_(page, context)
-    known, search, look, found, following, give_up = (
-        f.function.append_basic_block(n)
-        for n in ("known", "search", "look", "found", "following", "give_up")
-    )
+    walk, search, found, give_up = _blocks(f, "walk", "search", "found", "give_up")
     # An entry that is there already did not help: the access crosses into the next page.
-    b.cbranch(b.icmp_unsigned("==", b.load(entry, typ=LONG), tag), give_up, known)
-    b.position_at_end(known)
-    runs = f.at(f.state, i64(State.offset(f"{access}_runs")))
-    b.branch(search)
+    is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(page, context))
+    is_known = b.icmp_unsigned("!=", context, i64(NO_CONTEXT))
+    b.cbranch(b.and_(is_known, b.not_(is_there)), walk, give_up)
+    b.position_at_end(walk)
+    host = call_walk(f, page, access)
+    walked = b.sub(host, page)
+    b.cbranch(b.icmp_unsigned("==", host, i64(0)), search, found)
     b.position_at_end(search)
-    number = b.phi(LONG)
-    number.add_incoming(i64(0), known)
-    b.cbranch(b.icmp_unsigned("<", number, i64(RUNS)), look, give_up)
-    b.position_at_end(look)
-    run = f.at(runs, b.mul(number, i64(_RUN_SIZE)))
-    b.cbranch(_holds(f, run, context, page), found, following)
-    b.position_at_end(following)
-    number.add_incoming(b.add(number, i64(1)), following)
-    b.branch(search)
+    distance, hit = _search(f, access, [page], give_up)
+    b.branch(found)
     b.position_at_end(found)
-    b.store(tag, entry)
-    b.store(_word(f, run, 24), f.at(entry, i64(8)))
+    addend = b.phi(LONG)
+    addend.add_incoming(walked, walk)
+    addend.add_incoming(distance, hit)
+    _enter(f, entry, page, addend)
+    f.call("enter", f.record, f.pc, f.count)
+    b.position_at_end(give_up)
+
+
+def emit_refill_code(f: Frame) -> None:
+    """The same where the page of code at the address `record` is missing."""
+    b = f.builder
+    page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
+    context = f.load("fetch_context")
+    walk, find, found, give_up = _blocks(f, "walk", "find", "found", "give_up")
+    b.cbranch(b.icmp_unsigned("==", context, i64(NO_CONTEXT)), give_up, walk)
+    b.position_at_end(walk)
+    host = call_walk(f, page, "fetch")
+    b.cbranch(b.icmp_unsigned("==", host, i64(0)), give_up, find)
+    b.position_at_end(find)
+    index = b.and_(b.lshr(host, i64(12)), i64(CODE_PAGES - 1))
+    known = f.at(f.state, b.add(b.shl(index, i64(5)), i64(State.offset("code_pages"))))
+    is_it = b.icmp_unsigned("==", _word(f, known, 0), host)
+    is_new = b.icmp_unsigned("==", _word(f, known, 8), f.load("code_generation"))
+    b.cbranch(b.and_(is_it, is_new), found, give_up)
+    b.position_at_end(found)
+    entry = _place(f, page, "fetch_tlb", 5)
+    records = b.sub(_word(f, known, 16), b.mul(page, i64(RECORD_SCALE)))
+    for at, word in enumerate((b.or_(page, context), records, b.sub(host, page))):
+        b.store(word, f.at(entry, i64(8 * at)))
+    count = f.load("entered_at")
+    f.store("entered", page, b.and_(count, i64(ENTERED - 1)))
+    f.store("entered_at", b.add(count, i64(1)))
     f.call("enter", f.record, f.pc, f.count)
     b.position_at_end(give_up)
 
 
 def emit_find(module: ir.Module, access: str) -> ir.Function:
-    """`find_load(state, address, size)`, `find_store`: the host address of that memory, or 0 if the
-    buffer and the runs do not have it. For translations, whose registers it leaves alone."""
+    """`find_load(state, address, size)`, `find_store`: the host address of that memory, or 0 if it
+    is for Python to find. For translations, whose registers it leaves alone."""
     function = ir.Function(module, FINDER, f"find_{access}")
     function.calling_convention = "preserve_allcc"
     function.attributes.add("nounwind")
     f = Lookup(function)
     b, (_, address, size) = f.builder, function.args
-    page = b.and_(address, i64(-PAGE_SIZE))
-    last = b.add(address, b.sub(size, i64(1)))
-    index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
-    entry = f.at(f.state, b.add(b.shl(index, i64(4)), i64(State.offset(f"{access}_tlb"))))
+    first, last = (
+        b.and_(a, i64(-PAGE_SIZE)) for a in (address, b.add(address, b.sub(size, i64(1))))
+    )
+    entry = _entry(f, address, access)
     context = f.load("data_context")
-    key = b.or_(b.and_(last, i64(-PAGE_SIZE)), context)
-    hit, search, look, found, following, fail = (
-        function.append_basic_block(n)
-        for n in ("hit", "search", "look", "found", "following", "fail")
+    hit, miss, walk, more, both, search, found, fail = _blocks(
+        f, "hit", "miss", "walk", "more", "both", "search", "found", "fail"
     )
-    runs = f.at(f.state, i64(State.offset(f"{access}_runs")))
-    start = b.block
-    b.cbranch(b.icmp_unsigned("==", b.load(entry, typ=LONG), key), hit, search)
+    is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(last, context))
+    b.cbranch(is_there, hit, miss)
     b.position_at_end(hit)
-    b.ret(b.add(address, b.load(f.at(entry, i64(8)), typ=LONG)))
+    b.ret(b.add(address, _word(f, entry, 8)))
+    b.position_at_end(miss)
+    b.cbranch(b.icmp_unsigned("==", context, i64(NO_CONTEXT)), fail, walk)
+    b.position_at_end(walk)
+    host = call_walk(f, first, access)
+    walked = b.sub(host, first)
+    b.cbranch(b.icmp_unsigned("==", host, i64(0)), search, more)
+    b.position_at_end(more)
+    b.cbranch(b.icmp_unsigned("==", first, last), found, both)
+    b.position_at_end(both)
+    behind = call_walk(f, last, access)
+    follows = b.icmp_unsigned("==", behind, b.add(host, i64(PAGE_SIZE)))
+    b.cbranch(follows, found, fail)
     b.position_at_end(search)
-    number = b.phi(LONG)
-    number.add_incoming(i64(0), start)
-    b.cbranch(b.icmp_unsigned("<", number, i64(RUNS)), look, fail)
-    b.position_at_end(look)
-    run = f.at(runs, b.mul(number, i64(_RUN_SIZE)))
-    holds = b.and_(
-        _holds(f, run, context, page), _holds(f, run, context, b.and_(last, i64(-PAGE_SIZE)))
-    )
-    b.cbranch(holds, found, following)
-    b.position_at_end(following)
-    number.add_incoming(b.add(number, i64(1)), following)
-    b.branch(search)
+    distance, run_found = _search(f, access, [first, last], fail)
+    b.branch(found)
     b.position_at_end(found)
-    addend = _word(f, run, 24)
-    b.store(b.or_(page, context), entry)
-    b.store(addend, f.at(entry, i64(8)))
+    addend = b.phi(LONG)
+    for block, value in ((more, walked), (both, walked), (run_found, distance)):
+        addend.add_incoming(value, block)
+    _enter(f, entry, first, addend)
     b.ret(b.add(address, addend))
     b.position_at_end(fail)
     b.ret(i64(0))
@@ -109,8 +140,55 @@ class Lookup(Frame):
         self.state = function.args[0]
 
 
-def _word(f: Frame, run: ir.Value, offset: int) -> ir.Value:
-    return f.builder.load(f.at(run, i64(offset)), typ=LONG)
+def _blocks(f: Frame, *names: str) -> list[ir.Block]:
+    return [f.function.append_basic_block(name) for name in names]
+
+
+def _place(f: Frame, address: ir.Value, buffer: str, scale: int) -> ir.Value:
+    """The entry of a buffer for the page of an address."""
+    b = f.builder
+    index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
+    return f.at(f.state, b.add(b.shl(index, i64(scale)), i64(State.offset(buffer))))
+
+
+def _entry(f: Frame, address: ir.Value, access: str) -> ir.Value:
+    return _place(f, address, f"{access}_tlb", 4)
+
+
+def _enter(f: Frame, entry: ir.Value, page: ir.Value, addend: ir.Value) -> None:
+    f.builder.store(f.builder.or_(page, f.load("data_context")), entry)
+    f.builder.store(addend, f.at(entry, i64(8)))
+
+
+def _word(f: Frame, base: ir.Value, offset: int) -> ir.Value:
+    return f.builder.load(f.at(base, i64(offset)), typ=LONG)
+
+
+def _search(
+    f: Frame, access: str, pages: list[ir.Value], fail: ir.Block
+) -> tuple[ir.Value, ir.Block]:
+    """Look for a run that holds all the pages; the distance to host memory and the block in which
+    it is known. If there is none, control goes to `fail`."""
+    b = f.builder
+    search, look, found, following = _blocks(f, "runs", "look", "found_run", "following")
+    runs, context = f.at(f.state, i64(State.offset(f"{access}_runs"))), f.load("data_context")
+    before = b.block
+    b.branch(search)
+    b.position_at_end(search)
+    number = b.phi(LONG)
+    number.add_incoming(i64(0), before)
+    b.cbranch(b.icmp_unsigned("<", number, i64(RUNS)), look, fail)
+    b.position_at_end(look)
+    run = f.at(runs, b.mul(number, i64(_RUN_SIZE)))
+    holds = _holds(f, run, context, pages[0])
+    for page in pages[1:]:
+        holds = b.and_(holds, _holds(f, run, context, page))
+    b.cbranch(holds, found, following)
+    b.position_at_end(following)
+    number.add_incoming(b.add(number, i64(1)), following)
+    b.branch(search)
+    b.position_at_end(found)
+    return _word(f, run, 24), found
 
 
 def _holds(f: Frame, run: ir.Value, context: ir.Value, page: ir.Value) -> ir.Value:

@@ -208,6 +208,13 @@ class Translator:
         for translation in sorted(kept, key=lambda t: t.size):
             self._install(translation)
 
+    def reentered(self, page: int, breakpoints: Collection[int]) -> None:
+        """Such a page has come back into the fetch buffer, and may be there still."""
+        if any(not self._is_open(installed) for installed in self._pages.get(page, ())):
+            at = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
+            if self._state.fetch_tlb[at] == page | self._state.fetch_context:
+                self.entered(page, breakpoints)
+
     def _open(self, installed: Installed) -> None:
         """Open the ways into a translation if all of its code is there and unchanged."""
         state = self._state
