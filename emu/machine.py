@@ -60,6 +60,8 @@ class ExitStatus:
     code: int
     reason: str
     by_guest: bool = False
+    telling: bool = False
+    """Whether `reason` says more than the code, though it was the guest that ended the run."""
 
 
 BREAKPOINT = ExitStatus(0, "The hart is at a breakpoint.")
@@ -167,8 +169,9 @@ class Machine:
     def _call_attention(self) -> None:
         self.turns.current.attention = True
 
-    def _finish(self, code: int) -> None:
-        self._status = ExitStatus(code, f"The guest ended the run with code {code}.", by_guest=True)
+    def _finish(self, code: int, reason: str = "", /) -> None:
+        said = reason or f"The guest ended the run with code {code}."
+        self._status = ExitStatus(code, said, by_guest=True, telling=bool(reason))
         self._call_attention()
 
     def _restart(self) -> None:

@@ -16,7 +16,7 @@ from emu.devices.clint import Clint
 from emu.devices.device import Device
 from emu.devices.finisher import Finisher
 from emu.devices.gpu import Fabric, Gpu, default_engine
-from emu.devices.htif import Htif
+from emu.devices.htif import Finish, Htif
 from emu.devices.line import Line
 from emu.devices.nvme.backing import Backing
 from emu.devices.nvme.drives import Drive, open_namespaces
@@ -45,7 +45,7 @@ class Hooks:
 
     set_interrupt: Callable[[int, int, bool], None]
     """Drive bit `number` of the mip of a hart: (hart, number, level)."""
-    finish: Callable[[int], None]
+    finish: Finish
     restart: Callable[[], None]
 
 

@@ -22,7 +22,7 @@ doubleword may be stored in halves, and virtual time decides, not the engine.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from typing import Protocol
 
 from emu.bus import Bus
 from emu.clock import PS_PER_MS, PS_PER_NS, EventQueue
@@ -47,6 +47,12 @@ _EBADF, _EFAULT, _ENOSYS = -9, -14, -38
 _MOST_WRITTEN = 1 << 20  # bytes of one system call; it may write less than it was asked to
 
 
+class Finish(Protocol):
+    """Ends the run with an exit code, and perhaps a sentence about it."""
+
+    def __call__(self, code: int, reason: str = "", /) -> None: ...
+
+
 class Htif(Device, prefix="HTIF"):
     """Serves the mailbox at the physical addresses `tohost` and `fromhost` (None: no answers)."""
 
@@ -57,7 +63,7 @@ class Htif(Device, prefix="HTIF"):
         bus: Bus,
         events: EventQueue,
         console: Console,
-        finish: Callable[[int], None],
+        finish: Finish,
         tohost: int,
         fromhost: int | None,
     ) -> None:
@@ -101,7 +107,7 @@ class Htif(Device, prefix="HTIF"):
             self._respond(command, 1)
         elif (device, what) == (_SYSCALL, 0):
             if payload & 1:
-                self._finish(payload >> 1)
+                self._end(payload)
             elif self._memory.contains(payload, _ARGUMENTS.size):
                 arguments = self._memory.view(payload, _ARGUMENTS.size)
                 result = self._call(*_ARGUMENTS.unpack(arguments)[:4])
@@ -112,6 +118,12 @@ class Htif(Device, prefix="HTIF"):
             self._read_character()
         elif (device, what) == (_CONSOLE, _WRITE_CHARACTER):
             self._console.write(payload & 0xFF)
+
+    def _end(self, payload: int) -> None:
+        """The program ends as a test does: 1 says that it passed."""
+        code = payload >> 1
+        failed = f"tohost is {payload}: test case {code} failed, if this is one of riscv-tests."
+        self._finish(code, failed if code else "")
 
     def _read_character(self) -> None:
         """Answer the oldest command that waits for a character, now or when there is one. The guest

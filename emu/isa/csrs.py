@@ -253,6 +253,10 @@ _CSRS = (
     *(Csr(0x3B0 + i, f"pmpaddr{i}", f"Address of PMP entry {i}",
           (_whole(word="pmpaddr", index=i),), unit="pmp")
       for i in range(PMP_ENTRIES)),
+    Csr(0x7A0, "tselect", "Selected trigger; there is none to select", _constant(0)),
+    *(Csr(0x7A0 + i, f"tdata{i}", f"Trigger's word {i}; 0, no trigger", _constant(0))
+      for i in range(1, 4)),
+    Csr(0x7A4, "tinfo", "Types that the trigger can have; 1, none", _constant(1)),
     Csr(0xB00, "mcycle", "Cycle counter, writable", _count("cycle")),
     Csr(0xB02, "minstret", "Instructions retired, writable", _count("instret")),
     *(Csr(0xB00 + i, f"mhpmcounter{i}", "Event counter; none, reads 0", _constant(0))

@@ -33,6 +33,13 @@ def test_identification_reads_zero(board: Board, csr: str) -> None:
     assert read(board, csr) == (0, 0)
 
 
+def test_there_are_trigger_registers_but_no_trigger(board: Board) -> None:
+    """Debuggers and riscv-tests look there, and not all of them expect a trap."""
+    board.set(a1=2 << 60 | 0x44).run("csrw tselect, a1; csrw tdata2, a1; csrw tdata1, a1")
+    assert board["mcause"] == 0
+    assert [board[name] for name in ("tselect", "tdata1", "tdata2", "tinfo")] == [0, 0, 0, 1]
+
+
 def test_writing_a_read_only_register_is_illegal_but_reading_is_not(board: Board) -> None:
     board.run("csrrs a0, mhartid, x0; csrrci a0, mhartid, 0")
     assert board["mcause"] == 0

@@ -21,9 +21,12 @@ def mailbox(bench):
         def __init__(self) -> None:
             self.calls: list[int] = []
             self.console, self.memory = MemoryConsole(b"xy"), bench.bus.memory
-            self.device = Htif(
-                bench.bus, bench.events, self.console, self.calls.append, TOHOST, FROMHOST
-            )
+            self.reasons: list[str] = []
+            self.device = Htif(bench.bus, bench.events, self.console, self.finish, TOHOST, FROMHOST)
+
+        def finish(self, code: int, reason: str = "", /) -> None:
+            self.calls.append(code)
+            self.reasons.append(reason)
 
         def send(self, command: int) -> int:
             self.memory.write(TOHOST, 8, command)
@@ -56,6 +59,17 @@ def test_system_calls_reach_the_console_and_nothing_else(mailbox) -> None:
     assert mailbox.calls == []
     mailbox.call(93, 5)
     assert mailbox.calls == [5]
+    assert mailbox.reasons == [""]
+
+
+def test_a_test_that_failed_says_which_case(mailbox) -> None:
+    mailbox.send(1)
+    mailbox.send(11 << 1 | 1)
+    assert mailbox.calls == [0, 11]
+    assert mailbox.reasons == [
+        "",
+        "tohost is 23: test case 11 failed, if this is one of riscv-tests.",
+    ]
 
 
 def test_devices_say_their_names(mailbox) -> None:

@@ -69,7 +69,7 @@ def program(tool, tmp_path) -> bytes:
 def test_a_program_prints_reads_and_ends_by_it(make_machine, program, engine) -> None:
     machine = make_machine(program, b"\x2a", engine=engine)
     status = machine.run(100_000)
-    assert (status.code, status.by_guest) == (0x2A, True)
+    assert (status.code, status.by_guest, status.telling) == (0x2A, True, True)
     assert machine.console.text == "hello\n!"
 
 

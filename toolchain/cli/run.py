@@ -294,8 +294,8 @@ def _write_signature(machine: Machine, path: str, granularity: int) -> None:
 
 
 def report(status: ExitStatus) -> int:
-    """Say why a run ended if it was not the guest's doing; returns the exit code, which the host
-    limits to a byte: a failure stays one."""
-    if not status.by_guest:
+    """Say why a run ended if the exit code does not; returns that, which the host limits to a byte:
+    a failure stays one."""
+    if status.telling or not status.by_guest:
         print(f"aios: {status.reason}", file=sys.stderr)
     return status.code if status.code < _EXIT_CODE_LIMIT else status.code % _EXIT_CODE_LIMIT or 1

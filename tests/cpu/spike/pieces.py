@@ -37,6 +37,7 @@ _DIFFERENT = (
     "marchid", "mimpid", "mvendorid",
     "menvcfg", "senvcfg",  # Spike's has ADUE and no FIOM
     "tcause", "toperand",
+    "tselect", "tdata1", "tdata2", "tdata3", "tinfo",  # Spike's has triggers
 )  # fmt: skip
 _CSRS = [
     name for name in BY_NAME
