@@ -26,7 +26,7 @@ from emu.cpu.state import (
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
 """The exits that are tried so for data, and the kind of access of their buffers."""
 _RUN_SIZE = 32
-FINDER = ir.FunctionType(LONG, [PTR, LONG, LONG])
+FINDER = ir.FunctionType(LONG, [PTR, LONG, LONG, LONG])
 
 
 def emit_refill(f: Frame, access: str) -> None:
@@ -86,13 +86,13 @@ def emit_refill_code(f: Frame) -> None:
 
 
 def emit_find(module: ir.Module, access: str) -> ir.Function:
-    """`find_load(state, address, size)`, `find_store`: the host address of that memory, or 0 if it
-    is for Python to find. For translations, whose registers it leaves alone."""
+    """`find_load(state, address, size, marks)`, `find_store`: the host address of that memory, or 0
+    if it is for Python to find. For translations, whose registers it leaves alone."""
     function = ir.Function(module, FINDER, f"find_{access}")
     function.calling_convention = "preserve_allcc"
     function.attributes.add("nounwind")
     f = Lookup(function)
-    b, (_, address, size) = f.builder, function.args
+    b, (_, address, size, marks) = f.builder, function.args
     first, last = (
         b.and_(a, i64(-PAGE_SIZE)) for a in (address, b.add(address, b.sub(size, i64(1))))
     )
@@ -108,13 +108,13 @@ def emit_find(module: ir.Module, access: str) -> ir.Function:
     b.position_at_end(miss)
     b.cbranch(b.icmp_unsigned("==", context, i64(NO_CONTEXT)), fail, walk)
     b.position_at_end(walk)
-    host = call_walk(f, first, access)
+    host = call_walk(f, first, access, marks)
     walked = b.sub(host, first)
     b.cbranch(b.icmp_unsigned("==", host, i64(0)), search, more)
     b.position_at_end(more)
     b.cbranch(b.icmp_unsigned("==", first, last), found, both)
     b.position_at_end(both)
-    behind = call_walk(f, last, access)
+    behind = call_walk(f, last, access, marks)
     follows = b.icmp_unsigned("==", behind, b.add(host, i64(PAGE_SIZE)))
     b.cbranch(follows, found, fail)
     b.position_at_end(search)

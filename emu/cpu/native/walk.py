@@ -1,11 +1,12 @@
 """The page table walk as emitted code: what a miss in a buffer asks before it asks Python.
 
-    walk(state, address, access) -> host address of that page, or 0
+    walk(state, address, access, marks) -> host address of that page, or 0
 
 It goes the way of `emu.cpu.mmu.resolve` and takes what entries mean from the same routine. 0 leaves
 it to Python: everything that traps, memory that is not open (`State.open_start`: beyond RAM,
 protected, watched), and the first store of a data context to more than a small page, for which
-Python opens a window.
+Python opens a window. Who only looks ahead has `marks` 0: then so is an entry whose bits A and D
+are not yet what the access makes of them, which it may never do.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from emu.cpu.native.layout import WINDOW_SIZE, WindowWord
 from emu.cpu.state import PAGE_SIZE, WINDOWS, State
 from emu.isa.causes import M_MODE, S_MODE
 
-WALK = ir.FunctionType(LONG, [PTR, LONG, LONG])
+WALK = ir.FunctionType(LONG, [PTR, LONG, LONG, LONG])
 CALLER_KEEPS_NOTHING = "preserve_allcc"
 """So that a translation's or a finder's registers outlive the call."""
 
 _UNTRANSLATED = i64(0)  # as a span: all of memory, wrapped around
 
 
-def call_walk(frame: Frame, address: ir.Value, access: str) -> ir.Value:
+def call_walk(
+    frame: Frame, address: ir.Value, access: str, marks: ir.Value | None = None
+) -> ir.Value:
     """The host address of the page of `address` for "load", "store", "fetch", or 0."""
     function = frame.module.globals.get("walk") or _emit(frame.module)
-    arguments = [frame.state, address, i64(mmu.NUMBERS[access])]
+    arguments = [frame.state, address, i64(mmu.NUMBERS[access]), i64(1) if marks is None else marks]
     return frame.builder.call(function, arguments, cconv=CALLER_KEEPS_NOTHING)
 
 
@@ -37,7 +40,7 @@ def _emit(module: ir.Module) -> ir.Function:
     function = ir.Function(module, WALK, "walk")
     function.calling_convention = CALLER_KEEPS_NOTHING
     function.attributes.add("noinline")
-    for argument, name in zip(function.args, ("state", "address", "access"), strict=True):
+    for argument, name in zip(function.args, ("state", "address", "access", "marks"), strict=True):
         argument.name = name
     _Walk(function, 0).emit()
     return function
@@ -109,6 +112,8 @@ class _Walk(RoutineFrame):
         b.branch(level)
         b.position_at_end(leaf_found)
         changes = b.icmp_unsigned("!=", entry, used)
+        only_looks = b.icmp_unsigned("==", self.operand("marks"), i64(0))
+        self._fail_if(b.and_(changes, only_looks))
         with b.if_then(changes, likely=False):
             b.store(used, place)
         return b.block, b.or_(below, b.and_(address, b.sub(span, i64(1)))), span

@@ -12,7 +12,8 @@
 So the virtual addresses of one byte of code differ in single bits, and a program changes alias with
 one `xor`. Handlers skip what trapped, own x26, x27 (supervisor's), x30 and x31 (machine's), lower
 interrupt lines by the device, and take a program that jumped to nowhere back to its start. An
-ECALL with a number in x25 asks the machine's handler for one of `SERVICES`.
+ECALL with a number in x25 asks the machine's handler for one of `SERVICES`, which edit nothing but
+page tables: code that changed without a FENCE.I is not the same for all engines.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ m_trap: csrr x31, mcause
 m_skip: csrr x31, mepc ; add x31, x31, x30 ; csrw mepc, x31
     mret
 m_service: addi x30, x25, -3 ; beqz x30, m_space
+    srli x30, x28, 15 ; lui x31, 0x10 ; bne x30, x31, m_serviced
     addi x30, x25, -2 ; beqz x30, m_edit_one
     addi x30, x25, -1 ; bnez x30, m_serviced
     sd x29, 0(x28) ; sfence.vma ; j m_serviced

@@ -197,15 +197,15 @@ class Writer:
         span = self._spans.get((pc, number))
         return None if span is None else (span, span.members[pc, number])
 
-    def find(self, miss: Exit, address: ir.Value, size: int) -> ir.Value:
+    def find(self, miss: Exit, address: ir.Value, size: int, is_certain: bool) -> ir.Value:
         """The host address of `size` bytes outside the window, or 0: a call that keeps all
-        registers."""
+        registers. Where it `is_certain` that they are accessed now, page tables are marked."""
         b = self.builder
         place = self._at(self.table, i64(8 * FIND[miss]))
         finder = b.load(place, typ=FINDER.as_pointer())
         call = b.call(
             finder,
-            [self.state, address, i64(size)],
+            [self.state, address, i64(size), i64(int(is_certain))],
             cconv="preserve_allcc",
         )
         return call

@@ -93,7 +93,7 @@ class RegionFrame(Frame):
         first = inside
         b.branch(done)
         b.position_at_end(far)
-        where = self._find(start, width, miss)
+        where = self._find(start, width, miss, is_certain=False)  # may leave before the others
         second = b.inttoptr(where, PTR)
         far = b.block
         b.branch(done)
@@ -118,7 +118,7 @@ class RegionFrame(Frame):
         near = b.block
         b.branch(done)
         b.position_at_end(far)
-        second = action(b.inttoptr(self._find(address, size, miss), PTR))
+        second = action(b.inttoptr(self._find(address, size, miss, is_certain=True), PTR))
         far = b.block
         b.branch(done)
         b.position_at_end(done)
@@ -139,7 +139,7 @@ class RegionFrame(Frame):
         b.cbranch(b.icmp_unsigned("<", offset, limit), near, far).set_weights([100000, 1])
         return near, far, done, inside
 
-    def _find(self, start: ir.Value, width: int, miss: Exit) -> ir.Value:
-        where = self.writer.find(miss, start, width)
+    def _find(self, start: ir.Value, width: int, miss: Exit, is_certain: bool) -> ir.Value:
+        where = self.writer.find(miss, start, width, is_certain)
         self.bail_if(self.builder.icmp_unsigned("==", where, i64(0)))
         return where

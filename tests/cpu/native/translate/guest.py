@@ -87,6 +87,10 @@ class Pair:
         for world in (self.expected, self.seen):
             action(world.hart)
 
+    def set(self, register: int, value: int) -> None:
+        """Give a register a value."""
+        self.both(lambda hart: hart.state.x.__setitem__(register, value))
+
     def put(self, paddr: int, data: bytes) -> None:
         """Write into both memories, as a device does."""
         self.both(lambda hart: hart.memory.view(paddr, len(data)).__setitem__(slice(None), data))
@@ -110,8 +114,12 @@ class Pair:
 
     def until(self, pc: int) -> None:
         """Run both up to the instruction at `pc`."""
-        while self.expected.hart.state.pc != pc:
-            self.go(1)
+        count = 0
+        while not count or self.expected.hart.state.pc != pc:
+            self.expected.go(Stop(0, 1))
+            count += 1
+        self.seen.go(Stop(0, count))
+        self.go(0)
 
     def translated(self, budget: int) -> int:
         """How many of the next `budget` instructions were executed by translations."""

@@ -114,7 +114,7 @@ def test_code_changed_back_and_forth_keeps_its_translations() -> None:
 
 
 TURNS = """
-main: ; li x18, 30
+main: ; li x18, 300
 top: ; addi x5, x5, 1 ; addi x18, x18, -1 ; bnez x18, top
     {} ; j main
 """
@@ -124,11 +124,11 @@ FENCE = 16  # behind the start
 def test_code_that_a_device_writes_is_executed_after_the_fence() -> None:
     pair = Pair(program(*lines(TURNS.format("fence.i"))))
     pair.warm()
-    assert pair.share(400) > 0.8
+    assert pair.share(1200) > 0.6
     for n in range(2, 6):
         pair.until(pair.code.start + FENCE)
         pair.put(pair.code.start + 4, assemble_line(f"addi x5, x5, {n}"))
-        pair.go(300)
+        pair.go(1200)
 
 
 def test_a_fence_in_every_turn_of_a_loop() -> None:
@@ -146,11 +146,11 @@ def test_another_page_at_the_address_of_a_region_is_executed_from_the_fence_on()
     pair.put(CODE + 0x3000, pair.code.code())
     pair.put(CODE + 0x3004, assemble_line("addi x5, x5, 9"))
     pair.warm()
-    assert pair.share(400) > 0.8
+    assert pair.share(1200) > 0.6
     for page in (CODE + 0x3000, CODE, CODE + 0x3000):
         pair.until(pair.code.start + FENCE)
         pair.put(LEAVES[0] + 0x80, struct.pack("<Q", page >> 12 << 10 | 0xCB))
-        pair.go(300)
+        pair.go(1200)
 
 
 def test_one_page_at_two_addresses_has_translations_at_both() -> None:
@@ -196,9 +196,27 @@ def test_a_region_is_left_when_its_second_page_is_taken_away(before: int) -> Non
         pair.go(50)
 
 
+def test_a_page_is_marked_dirty_by_no_store_that_a_trap_kept_from_happening() -> None:
+    """Though one look at the address was for the load, which happened, and for the store."""
+    text = """
+    main: ; li x18, 60
+    top: ; addi x5, x5, 1 ; ld x6, 0(x28) ; ld x7, 0(x29) ; sd x7, 8(x28)
+        addi x18, x18, -1 ; bnez x18, top ; j main
+    """
+    pair = Pair(program(*lines(text), mode="supervisor"))
+    pair.set(28, WINDOW + 0x2_1000)
+    pair.set(29, WINDOW + 0x2_2000)
+    pair.warm()
+    assert pair.share(300) > 0.8
+    pair.until(pair.code.start + 4)
+    pair.set(28, WINDOW + 0x2_3000)
+    pair.set(29, 0x7000_0000)
+    pair.go(10)
+
+
 def test_pages_that_change_places_under_a_loop_are_seen() -> None:
     text = """
-    main: ; li x18, 20
+    main: ; li x18, 200
     top: ; ld x5, 0(x10) ; add x6, x6, x5 ; sd x6, 8(x10) ; addi x18, x18, -1 ; bnez x18, top
         li x12, 0x1000 ; xor x13, x13, x12
         li x29, 0x20008000 ; srli x12, x13, 2 ; add x29, x29, x12 ; ori x29, x29, 0xc7
@@ -208,8 +226,8 @@ def test_pages_that_change_places_under_a_loop_are_seen() -> None:
     pair.start(x=(*pair.code.x[:10], WINDOW + 0x2_1000, *pair.code.x[11:]))
     pair.warm()
     for _ in range(10):
-        pair.go(97)
-    assert pair.share(400) > 0.4
+        pair.go(197)
+    assert pair.share(1200) > 0.4
 
 
 # --- floating point ---------------------------------------------------------------------------
@@ -296,15 +314,19 @@ def test_a_jump_into_the_middle_of_an_instruction_goes_where_it_says() -> None:
         pair.go(budget)
 
 
-def test_a_return_address_that_is_odd_opens_nothing_at_odd_addresses() -> None:
+def test_a_return_address_that_is_odd_makes_no_way_in_at_an_odd_address() -> None:
+    """There the bytes are `addi x5, x5, -1` and a jump back to it; what executes is something
+    else, or traps. A record at an odd address would lie over two others."""
     text = """
-    main: ; la x1, odd+1 ; li x18, 50
+    main: ; la x1, even+1 ; li x18, 50
     top: ; addi x5, x5, 1 ; addi x18, x18, -1 ; bnez x18, top
         jr x1
-    odd: ; .word 0x00000013 ; .word 0x13000000 ; .word 0x6f000000 ; .word 0xfffff0ff ; j main
+    even: ; .half 0x9301 ; .half 0xf282 ; .word 0xdff06fff ; .word 0xff
+        j main
     """
     pair = Pair(program(*lines(text)))
     pair.go(5000)
+    assert pair.share(400) > 0.4
 
 
 # --- breakpoints ------------------------------------------------------------------------------
@@ -324,11 +346,14 @@ def test_a_breakpoint_within_a_region_stops_in_front_of_it_each_time() -> None:
 
 
 def test_a_breakpoint_holds_although_its_page_is_hot_at_another_address() -> None:
-    text = "main: ; li x18, 30\ntop: ; addi x5, x5, 1 ; addi x18, x18, -1 ; bnez x18, top ; fence.i"
-    text += " ; auipc x28, 0 ; li x29, 0x40000 ; xor x28, x28, x29 ; addi x28, x28, 18 ; jr x28"
-    text += " ; c.nop ; c.nop ; c.nop ; j main"
+    text = """
+    main: ; li x18, 5
+    top: ; addi x5, x5, 1 ; addi x18, x18, -1 ; bnez x18, top
+        auipc x28, 0 ; li x29, 0x40000 ; xor x28, x28, x29 ; addi x28, x28, 18 ; jr x28
+        c.nop ; c.nop ; c.nop ; j main
+    """
     pair = Pair(program(*lines(text), mode="supervisor"))
     pair.go(2000)
     pair.stop_at(pair.code.start + 4)
-    for _ in range(30):
+    for _ in range(40):
         assert pair.go(300) == "breakpoint"
