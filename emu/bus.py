@@ -97,7 +97,8 @@ class Bus:
         self.regions: list[Region] = []
         """What is mapped for good."""
         self.accesses = 0
-        """Device accesses by the hart so far; the console's rule for pipes looks at it."""
+        """Device accesses by the hart so far, those for the time left out; the console's rule for
+        pipes looks at it."""
         self.on_memory_moved: list[Callable[[], None]] = []
         """Called when device memory has come, moved or gone: host addresses kept are stale."""
         self.device_memories: list[Region] = []

@@ -46,6 +46,9 @@ class TimeSource(Protocol):
     def stall_ps(self) -> int:
         """Picoseconds for which the hart did something that takes longer than an instruction."""
 
+    def stall(self, ps: int) -> None:
+        """What it does now takes so much longer."""
+
     def set_time_base(self, base_ps: int, ps_per_insn: int, ps_per_tick: int) -> None:
         """Told how to tell the time by itself: (`base_ps` + instret * `ps_per_insn` + stall_ps) in
         units of `ps_per_tick`."""
@@ -80,6 +83,11 @@ class Clock:
     def ticks(self) -> int:
         """The value of mtime and of the `time` CSR."""
         return self.now_ps // PS_PER_TICK
+
+    def stall(self, ps: int) -> None:
+        """Let what the source does now take `ps` of its own time longer."""
+        if self.source is not None and ps:
+            self.source.stall(ps)
 
     def skip_to(self, at_ps: int) -> None:
         """Let time pass without work until `at_ps`; a moment in the past changes nothing."""

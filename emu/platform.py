@@ -77,7 +77,8 @@ class Platform:
         external = ((M_EXTERNAL, "meip"), (S_EXTERNAL, "seip"))
         self.plic = Plic([self._line(h, *context) for h in harts for context in external])
         software = [self._line(h, M_SOFTWARE, "msip") for h in harts]
-        self.clint = Clint(events, software, [self._line(h, M_TIMER, "mtip") for h in harts])
+        timers = [self._line(h, M_TIMER, "mtip") for h in harts]
+        self.clint = Clint(bus, events, software, timers)
         self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
         self.rtc = Rtc(events, self.plic.sources[at.RTC_IRQ], _nanoseconds(board.rtc.epoch))
         self.finisher = Finisher(hooks.finish, hooks.restart)

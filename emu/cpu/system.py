@@ -60,7 +60,10 @@ def wfi(hart: Hart) -> int:
     priv = hart.state.priv
     if priv == U_MODE or (priv == S_MODE and hart.state.mstatus & traps.TW):
         raise illegal()
-    hart.waiting = hart.attention = True
+    if traps.NEED_NOT_WAIT.python(hart.state.words):
+        hart.stall(traps.WAKEFUL_WFI_PS)
+    else:
+        hart.waiting = hart.attention = True
     return 0
 
 

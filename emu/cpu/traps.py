@@ -35,6 +35,10 @@ MPP_SHIFT = MSTATUS.by_name["MPP"].low
 NONE_DUE = 64
 """What `DUE` gives when there is no interrupt to take."""
 
+WAKEFUL_WFI_PS = 1_000_000
+"""What a WFI takes that need not wait. So harts that loop over it, with an interrupt pending that
+nobody takes, leave the host's time to the others."""
+
 _ALL = (1 << 64) - 1
 _PC, _PRIV = State.indices["pc"], State.indices["priv"]
 
@@ -112,6 +116,14 @@ def _sret_permitted(m: Trace) -> Node:
     return priv.eq(M_MODE) | priv.eq(S_MODE) & ~trapped
 
 
+def _need_not_wait(m: Trace) -> Node:
+    """1 bit: WFI, illegal in user mode and in supervisor mode while TW is set, is permitted, and an
+    enabled interrupt is pending, even if it is masked (3.3.3)."""
+    s = m.state
+    permitted = s["priv"].eq(M_MODE) | s["priv"].eq(S_MODE) & (s["mstatus"] & TW).eq(0)
+    return permitted & ((s["lines"] | s["soft_mip"]) & s["mie"]).ne(0)
+
+
 def _due(m: Trace) -> Node:
     """The interrupt to take now, or `NONE_DUE`: pending, enabled, and not masked by mode and
     mstatus. Those of machine mode come before those delegated to supervisor mode."""
@@ -146,6 +158,7 @@ ENTER = Routine(_enter, "pc", "cause", "tval", "interrupt")
 MRET = Routine(_mret)
 SRET = Routine(_sret)
 SRET_PERMITTED = Routine(_sret_permitted)
+NEED_NOT_WAIT = Routine(_need_not_wait)
 DUE = Routine(_due)
 
 

@@ -2,8 +2,8 @@
 
 Sending takes no time: the transmitter is always empty again. Receiving follows the console's rule
 (`emu/console.py`): a terminal's bytes come at once, a pipe's only when the guest is idle. Asking
-for LSR again and again and touching no other device meanwhile is one way of being idle; `_POLLS`
-in a row count as such.
+for LSR again and again and touching no other device meanwhile (but the clock) is one way of being
+idle; `_POLLS` in a row count as such.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def test_source_0_and_unknown_sources_do_not_exist() -> None:
 
 def test_the_timer_is_pending_while_mtime_has_reached_mtimecmp(bench) -> None:
     software, timer = Line(), Line()
-    clint = Clint(bench.events, [software], [timer])
+    clint = Clint(bench.bus, bench.events, [software], [timer])
     clint.write(0x4000, 8, 100)
     bench.pass_time(99 * PS_PER_TICK)
     assert not timer.level
@@ -117,7 +117,7 @@ def test_the_timer_is_pending_while_mtime_has_reached_mtimecmp(bench) -> None:
 
 def test_a_postponed_alarm_does_not_go_off(bench) -> None:
     timer = Line()
-    clint = Clint(bench.events, [Line()], [timer])
+    clint = Clint(bench.bus, bench.events, [Line()], [timer])
     clint.write(0x4000, 8, 100)
     clint.write(0x4000, 8, 300)
     bench.pass_time(200 * PS_PER_TICK)
@@ -126,7 +126,7 @@ def test_a_postponed_alarm_does_not_go_off(bench) -> None:
 
 def test_msip_is_the_software_interrupt(bench) -> None:
     software = Line()
-    clint = Clint(bench.events, [software], [Line()])
+    clint = Clint(bench.bus, bench.events, [software], [Line()])
     clint.write(0, 4, 0xFFFF_FFFF)
     assert software.level
     assert clint.read(0, 4) == 1

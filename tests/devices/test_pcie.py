@@ -252,7 +252,7 @@ def test_messages_are_sent_only_when_nothing_masks_them(bench) -> None:
 def test_messages_to_nowhere_vanish_and_those_to_registers_arrive(bench) -> None:
     card = make_card(bench)
     target = LOW + 0x38_0000
-    clint = Clint(bench.events, [software := Line()], [Line()])
+    clint = Clint(bench.bus, bench.events, [software := Line()], [Line()])
     bench.bus.map(0x200_0000, Clint.SIZE, clint)
     bench.bus.write(at(1, capability(bench, 0x11) + 2), 2, 0x8000)
     for address in (target, 0, (1 << 64) - 4, 0x200_0000):

@@ -271,3 +271,62 @@ def test_a_reset_starts_every_hart_again(make_machine: Make) -> None:
 def test_more_harts_than_possible_is_a_sentence(make_machine: Make) -> None:
     with pytest.raises(AiosError, match=r"cpu.harts = 9, but the most that are possible are 8\."):
         make_machine(program("", HARTS=1), harts=9)
+
+
+PENDING = """
+        csrwi   mie, 8                  # MSIE
+        bnez    s0, spin
+        li      t0, CLINT
+        li      t1, 1
+        li      s1, 1
+1:      slli    t2, s1, 2
+        add     t2, t2, t0
+        sw      t1, 0(t2)               # the others have something pending
+        addi    s1, s1, 1
+        li      t2, HARTS
+        bltu    s1, t2, 1b
+        li      s1, 300000
+1:      addi    s1, s1, -1
+        bnez    s1, 1b
+        sd      t1, 8(s2)               # the word that they wait for
+        j       finish
+spin:   wfi
+        ld      t0, 8(s2)
+        beqz    t0, spin
+        j       finish
+"""
+
+
+def test_harts_that_loop_over_wfi_execute_little(make_machine: Make) -> None:
+    """With an interrupt pending that is masked, WFI does not wait, but it takes a while."""
+    kernel = program(PENDING, HARTS=4)
+    seen = set()
+    for engine in ("native", "reference"):
+        machine = make_machine(kernel, harts=4, engine=engine)
+        assert machine.run(2_000_000).code == 0
+        seen.add((machine.clock.now_ps, tuple(hart.instret for hart in machine.harts)))
+    assert len(seen) == 1
+    assert all(hart.instret < 10_000 for hart in machine.harts[1:])
+
+
+WAIT = """
+        li      s3, CLINT + 0xbff8
+        li      s4, TICKS
+        ld      s5, 0(s3)
+1:      ld      t0, 0(s3)
+        sub     t0, t0, s5
+        bltu    t0, s4, 1b
+        sd      t0, 0(s2)
+        j       finish
+"""
+
+
+@pytest.mark.parametrize("ticks", [1, 20, 1_000, 1_000_000])
+def test_a_wait_by_mtime_takes_few_reads_and_is_hardly_longer(
+    make_machine: Make, ticks: int
+) -> None:
+    machine = make_machine(program(WAIT, HARTS=1, TICKS=ticks), engine="native")
+    assert machine.run(1_000_000).code == 0
+    assert ticks <= results(machine)[0] <= ticks + max(2, min(200, ticks // 8))
+    assert machine.bus.accesses < 20  # a guest that only looks at the time is idle
+    assert machine.hart.instret < 30_000

@@ -1,9 +1,9 @@
-"""System instructions natively: CSRs, ECALL, EBREAK, MRET, SRET, SFENCE.VMA, and interrupts.
+"""System instructions natively: CSRs, ECALL, EBREAK, MRET, SRET, WFI, SFENCE.VMA, and interrupts.
 
 What they do is said by the routines of `emu.cpu.traps`, `emu.cpu.regime` and `emu.cpu.csr`, which
 are emitted as functions of the module here, each with the state block as its first argument. What
-none of them does bails: absent and forbidden registers, the PMP's, WFI, and every trap while Python
-wants to see them (`State.watched`).
+none of them does bails: absent and forbidden registers, the PMP's, a WFI that waits, and every trap
+while Python wants to see them (`State.watched`).
 
 An instruction after which an interrupt may be due, or other code stands at pc, goes on in `settle`
 instead of with the next record; one that has trapped, in `trapped`:
@@ -292,6 +292,13 @@ def _emit_sfence_vma(frame: Frame) -> None:
     _settle_at(frame, frame.builder.add(frame.pc, i64(frame.length)))
 
 
+def _emit_wfi(frame: Frame) -> None:
+    b = frame.builder
+    frame.bail_if(b.not_(call_routine(frame, traps.NEED_NOT_WAIT)))
+    frame.store("stall_ps", b.add(frame.load("stall_ps"), i64(traps.WAKEFUL_WFI_PS)))
+    _settle_at(frame, b.add(frame.pc, i64(frame.length)))
+
+
 def _settle_at(frame: Frame, target: ir.Value) -> None:
     count = frame.builder.sub(frame.count, i64(1))
     frame.end = lambda: frame.call("settle", frame.record, target, count)
@@ -303,6 +310,7 @@ _INSTRUCTIONS: dict[str, Callable[[Frame], None]] = {
     "mret": _emit_mret,
     "sret": _emit_sret,
     "sfence_vma": _emit_sfence_vma,
+    "wfi": _emit_wfi,
 }
 
 

@@ -42,7 +42,10 @@ class Handler(IntEnum):
 FIRST_INSTRUCTION = len(Handler)
 
 NATIVE_SYSTEM = frozenset(
-    ("csr_clear", "csr_set", "csr_swap", "ebreak", "ecall", "mret", "sfence_vma", "sret", "tensor")
+    (
+        *("csr_clear", "csr_set", "csr_swap", "ebreak", "ecall", "mret", "sfence_vma", "sret"),
+        *("tensor", "wfi"),
+    )
 )
 """The system operations that emitted code has a way of doing itself."""
 
