@@ -28,10 +28,12 @@ def translate(request: Request) -> Translation | None:
     if region is None:
         return None
     sizes = {pc: len(block.instructions) for pc, block in region.blocks.items()}
-    needed = checkpoints(sizes, region.successors(), region.entries)
+    stops, needed = checkpoints(sizes, region.successors(), region.heads)
     entries = [region.blocks[pc] for pc in region.entries]
     return Translation(
-        compile_code(str(emit(region, needed, request.window_start)), opt=2),
+        compile_code(
+            str(emit(region, {pc: needed[pc] for pc in stops}, request.window_start)), opt=2
+        ),
         tuple(Entry(b.start, b.instructions[0][1].raw, needed[b.start]) for b in entries),
         tuple((start, request.image.bytes_at(start, end - start)) for start, end in region.spans()),
         region.targets,

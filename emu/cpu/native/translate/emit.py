@@ -29,6 +29,10 @@ from emu.cpu.state import RING, WINDOWS, Dirty, Exit, State
 from emu.isa.graph import Node
 
 NAME = "region"
+_HERE = ir.FunctionType(LONG, [LONG])
+"""Of no code that gives its operand: the block it stands in, and constants in it, stay out of the
+way, where LLVM would have them computed in front of the branch that goes there."""
+
 WORD_BYTES = 8
 """What can be accessed at the end of a window, as `WindowWord.LIMIT` has it."""
 
@@ -214,6 +218,8 @@ class Writer:
         """End the block: write registers back and go on in the `handler` at `pc`, with `behind`
         instructions of the block not executed."""
         b = self.builder
+        if isinstance(pc, ir.Constant):
+            pc = b.asm(_HERE, "", "=r,0", [pc], side_effect=True)
         self._ways_out.append((b.block, pc, i64(behind), i64(handler)))
         b.branch(self._out)
 

@@ -9,9 +9,10 @@ elsewhere leaves the region. Loops are whole in it, and so are trees of calls, u
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from emu.cpu.native.translate.budget import cycle_heads
 from emu.cpu.native.translate.image import Image
 from emu.isa.decode import Decoded
 from emu.isa.graph import Arg, Node
@@ -55,12 +56,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Region:
-    """Blocks by address; those that are entered from outside; for the indirect jumps, by address,
-    the blocks that they may go to."""
+    """Blocks by address; for the indirect jumps, by address, the blocks that they may go to; the
+    blocks that are entered from outside; and the heads of cycles, which are among those."""
 
     blocks: dict[int, Block]
-    entries: tuple[int, ...]
     targets: dict[int, tuple[int, ...]]
+    entries: tuple[int, ...] = ()
+    heads: frozenset[int] = frozenset()
 
     @property
     def size(self) -> int:
@@ -79,9 +81,12 @@ class Region:
             found[start] = tuple(sorted(w for w in ways if w is not None and w in self.blocks))
         return found
 
-    def reachable(self) -> Region:
-        """The region without the blocks that control cannot reach from a way in."""
-        successors, seen, left = self.successors(), set[int](), list(self.entries)
+    def entered_at(self, starts: Iterable[int]) -> Region:
+        """The region with ways in at the blocks `starts` and into each cycle, and without what
+        cannot be reached from there."""
+        successors, seen, left = self.successors(), set[int](), [*starts]
+        heads = cycle_heads(successors, left)
+        entries = tuple(sorted({*left, *heads}))
         while left:
             start = left.pop()
             if start not in seen:
@@ -90,7 +95,7 @@ class Region:
         blocks = {pc: block for pc, block in self.blocks.items() if pc in seen}
         sites = {block.instructions[-1][0] for block in blocks.values()}
         targets = {pc: known for pc, known in self.targets.items() if pc in sites}
-        return Region(blocks, self.entries, targets)
+        return Region(blocks, targets, entries, frozenset(heads))
 
     def spans(self) -> list[tuple[int, int]]:
         """The addresses of the code, as ranges [start, end) in order that do not touch."""
@@ -156,7 +161,6 @@ class _Survey:
     leaders: set[int] = field(default_factory=set)
     near: deque[int] = field(default_factory=deque)
     calls: deque[int] = field(default_factory=deque)
-    headers: set[int] = field(default_factory=set)
     functions: set[int] = field(default_factory=set)
     resumed: set[int] = field(default_factory=set)
 
@@ -194,8 +198,6 @@ class _Survey:
         if flow.target is not None:
             if flow.is_call:
                 self.functions.add(flow.target)
-            elif flow.target <= pc:
-                self.headers.add(flow.target)
             self._lead(flow.target, self.calls if flow.is_call else self.near)
         for target in self.taken.get(pc, ()):
             if flow.is_call:
@@ -232,10 +234,9 @@ def discover(
     outside = {
         b.end for b in blocks.values() if b.flow.is_call and b.flow.target not in blocks
     }  # fmt: skip
-    wanted = survey.headers | survey.functions | survey.resumed | outside
-    entries = tuple(sorted(wanted & blocks.keys())) or (seeds[0],)
-    region = Region(blocks, entries, targets).reachable()
-    return region if survey.headers & blocks.keys() or region.size >= LEAST else None
+    starts = (survey.functions | survey.resumed | outside) & blocks.keys() | {seeds[0]}
+    region = Region(blocks, targets).entered_at(sorted(starts))
+    return region if region.heads or region.size >= LEAST else None
 
 
 def _returns(
