@@ -69,6 +69,12 @@ class Region:
         """How many instructions there are."""
         return sum(len(block.instructions) for block in self.blocks.values())
 
+    @property
+    def has_unknown_jump(self) -> bool:
+        """Whether it has yet to be learnt where an indirect jump goes that is no return."""
+        indirect = (b for b in self.blocks.values() if b.flow.is_indirect and not b.flow.is_return)
+        return any(not self.targets[b.instructions[-1][0]] for b in indirect)
+
     def successors(self) -> dict[int, tuple[int, ...]]:
         """Where control goes from each block within the region."""
         found = {}
@@ -81,21 +87,26 @@ class Region:
             found[start] = tuple(sorted(w for w in ways if w is not None and w in self.blocks))
         return found
 
-    def entered_at(self, starts: Iterable[int]) -> Region:
-        """The region with ways in at the blocks `starts` and into each cycle, and without what
-        cannot be reached from there."""
-        successors, seen, left = self.successors(), set[int](), [*starts]
-        heads = cycle_heads(successors, left)
-        entries = tuple(sorted({*left, *heads}))
-        while left:
-            start = left.pop()
-            if start not in seen:
-                seen.add(start)
-                left += successors[start]
+    def entered_at(self, starts: Sequence[int], others: Iterable[int]) -> Region:
+        """The region with ways in at the blocks `starts`, at those of `others` that cannot be
+        reached from ways in before them, and into each cycle."""
+        successors, seen, entries = self.successors(), set[int](), [*starts]
+        left = [*starts]
+        for other in (*starts, *others):
+            if other not in seen and other not in starts:
+                entries.append(other)
+                left.append(other)
+            while left:
+                start = left.pop()
+                if start not in seen:
+                    seen.add(start)
+                    left += successors[start]
+        heads = cycle_heads(successors, entries)
+        entries = sorted({*entries, *heads})
         blocks = {pc: block for pc, block in self.blocks.items() if pc in seen}
         sites = {block.instructions[-1][0] for block in blocks.values()}
         targets = {pc: known for pc, known in self.targets.items() if pc in sites}
-        return Region(blocks, targets, entries, frozenset(heads))
+        return Region(blocks, targets, tuple(entries), frozenset(heads))
 
     def spans(self) -> list[tuple[int, int]]:
         """The addresses of the code, as ranges [start, end) in order that do not touch."""
@@ -161,6 +172,7 @@ class _Survey:
     leaders: set[int] = field(default_factory=set)
     near: deque[int] = field(default_factory=deque)
     calls: deque[int] = field(default_factory=deque)
+    turns: set[int] = field(default_factory=set)
     functions: set[int] = field(default_factory=set)
     resumed: set[int] = field(default_factory=set)
 
@@ -198,6 +210,8 @@ class _Survey:
         if flow.target is not None:
             if flow.is_call:
                 self.functions.add(flow.target)
+            elif flow.target <= pc:
+                self.turns.add(flow.target)
             self._lead(flow.target, self.calls if flow.is_call else self.near)
         for target in self.taken.get(pc, ()):
             if flow.is_call:
@@ -234,9 +248,10 @@ def discover(
     outside = {
         b.end for b in blocks.values() if b.flow.is_call and b.flow.target not in blocks
     }  # fmt: skip
-    starts = (survey.functions | survey.resumed | outside) & blocks.keys() | {seeds[0]}
-    region = Region(blocks, targets).entered_at(sorted(starts))
-    return region if region.heads or region.size >= LEAST else None
+    starts = sorted((survey.functions | survey.resumed | outside) & blocks.keys())
+    others = [*sorted(survey.turns & blocks.keys()), seeds[0]]  # if nothing leads there
+    region = Region(blocks, targets).entered_at(starts, others)
+    return region if region.heads or region.size >= LEAST or region.has_unknown_jump else None
 
 
 def _returns(
