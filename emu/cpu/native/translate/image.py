@@ -32,7 +32,7 @@ class Image:
         """The instruction at `pc` if it has run before and can be translated. One behind which
         the address space ends cannot: addresses of a region do not wrap."""
         page = self.pages.get(pc & -PAGE_SIZE)
-        if page is None or not page.executed[pc % PAGE_SIZE >> 1]:
+        if page is None or pc & 1 or not page.executed[pc % PAGE_SIZE >> 1]:
             return None
         word = self._half(pc)
         if word is not None and word & 3 == 3:

@@ -8,7 +8,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.cpu.native.translate.budget import FARTHEST, checkpoints
+from emu.cpu.native.translate.budget import FARTHEST, checkpoints, cycle_heads
 
 Graph = tuple[dict[int, int], dict[int, tuple[int, ...]], tuple[int, ...]]
 
@@ -20,8 +20,9 @@ def graphs(draw: st.DrawFn) -> Graph:
     blocks = st.integers(0, count - 1)
     sizes = {n: draw(st.sampled_from((1, 2, 3, 10, 30, 63, 64, 65, 200))) for n in range(count)}
     ways = {n: tuple(draw(st.lists(blocks, max_size=3, unique=True))) for n in range(count)}
-    entries = draw(st.lists(blocks, min_size=1, max_size=3, unique=True))
-    return sizes, ways, tuple(entries)
+    entries = tuple(draw(st.lists(blocks, min_size=1, max_size=3, unique=True)))
+    seen = _reachable(ways, entries)
+    return {n: sizes[n] for n in seen}, {n: ways[n] for n in seen}, entries
 
 
 def _reachable(ways: Mapping[int, tuple[int, ...]], entries: tuple[int, ...]) -> set[int]:
@@ -46,42 +47,50 @@ def _has_cycle(ways: Mapping[int, tuple[int, ...]], among: set[int]) -> bool:
 
 
 @given(graphs())
-def test_ways_in_and_a_block_of_every_cycle_are_checkpoints(graph: Graph) -> None:
+def test_every_cycle_has_a_head_and_heads_are_checkpoints(graph: Graph) -> None:
     sizes, ways, entries = graph
-    found = checkpoints(sizes, ways, entries)
-    assert set(entries) <= found.keys()
-    assert not _has_cycle(ways, _reachable(ways, entries) - found.keys())
+    heads = cycle_heads(ways, entries)
+    assert not _has_cycle(ways, ways.keys() - heads)
+    assert heads <= checkpoints(sizes, ways, heads)[0]
+
+
+@given(graphs())
+def test_no_head_is_without_a_cycle(graph: Graph) -> None:
+    _, ways, entries = graph
+    for head in cycle_heads(ways, entries):
+        assert head in _reachable(ways, ways[head])
 
 
 @given(graphs())
 def test_no_path_to_the_next_checkpoint_executes_more_than_was_asked_for(graph: Graph) -> None:
     sizes, ways, entries = graph
-    found = checkpoints(sizes, ways, entries)
+    stops, needed = checkpoints(sizes, ways, cycle_heads(ways, entries))
 
     @cache
     def longest(block: int) -> int:
-        return sizes[block] + max((longest(w) for w in ways[block] if w not in found), default=0)
+        return sizes[block] + max((longest(w) for w in ways[block] if w not in stops), default=0)
 
-    for block, needed in found.items():
-        assert longest(block) <= needed
+    assert all(longest(block) <= needed[block] for block in ways)
 
 
 @given(graphs())
-def test_no_checkpoint_asks_for_more_than_the_farthest_or_its_own_block(graph: Graph) -> None:
+def test_no_block_asks_for_more_than_the_farthest_or_its_own_size(graph: Graph) -> None:
     sizes, ways, entries = graph
-    for block, needed in checkpoints(sizes, ways, entries).items():
+    for block, needed in checkpoints(sizes, ways, cycle_heads(ways, entries))[1].items():
         assert sizes[block] <= needed <= max(FARTHEST, sizes[block])
 
 
 def test_a_loop_asks_once_a_turn_for_its_longer_arm() -> None:
     sizes = {0: 5, 1: 3, 2: 7, 3: 2, 4: 1}
     ways = {0: (1,), 1: (2, 3), 2: (3,), 3: (1, 4), 4: ()}
-    assert checkpoints(sizes, ways, (0,)) == {0: 5, 1: 13}
+    stops, needed = checkpoints(sizes, ways, cycle_heads(ways, (0,)))
+    assert stops == {1}
+    assert needed[1] == 13
 
 
 def test_a_long_chain_is_not_asked_for_in_one_piece() -> None:
     sizes = dict.fromkeys(range(1000), 10)
     ways = {n: (n + 1,) if n < 999 else () for n in range(1000)}
-    found = checkpoints(sizes, ways, (0,))
-    assert sum(found.values()) == 10_000
-    assert max(found.values()) == 60
+    stops, needed = checkpoints(sizes, ways, ())
+    assert sum(needed[block] for block in {0, *stops}) == 10_000
+    assert max(needed.values()) == 60
