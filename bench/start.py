@@ -22,10 +22,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bench.processes import ROOT, Family, environment
-from bench.report import Report
+from bench.report import Report, Target
 from emu.errors import AiosError
 from toolchain import disk
 from toolchain.image import default_image
+
+TARGETS = (
+    Target("prompt_wall_s", 0.4, at_least=False),
+    Target("first_instruction_to_prompt_s", 0.1, at_least=False),
+    Target("rss_mb", 300, at_least=False),
+)
 
 RUNS = 7
 PROMPT = b"AIos> "
@@ -157,7 +163,7 @@ def measure() -> Report:
 
 
 def _report(boots: dict[str, Boot], cold: Boot, python: list[float]) -> Report:
-    report = Report()
+    report = Report(targets=TARGETS)
     report.add("Python: whole process", statistics.median(python) * 1e3, "ms")
     for name, one in boots.items():
         if one.running is not None:

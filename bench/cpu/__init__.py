@@ -50,11 +50,9 @@ class Options:
 def measure(options: Options, show: Callable[[str], None]) -> CpuReport:
     """Measure; `show` is given each line of the table as soon as it is there."""
     chosen = programs.choose(options.programs)
-    report = CpuReport()
-    if not sides.have_qemu():
-        report.missing.append(sides.QEMU)
-    if shutil.which(programs.NATIVE_GCC) is None:
-        report.missing.append(programs.NATIVE_GCC)
+    report = CpuReport(notes=_notes())
+    for note in report.notes:
+        show(note)
     show(report.heading())
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as name:
         for program in chosen:
@@ -65,6 +63,24 @@ def measure(options: Options, show: Callable[[str], None]) -> CpuReport:
         report.loops = loops.measure()
     show("\n" + report.footer())
     return report
+
+
+def _notes() -> list[str]:
+    """What this host lacks, and what comes of it."""
+    qemu, native = sides.have_qemu(), shutil.which(programs.NATIVE_GCC) is not None
+    notes = []
+    if not qemu and not native:
+        notes.append(
+            f"Neither {sides.QEMU} nor {programs.NATIVE_GCC} is installed, so there is nothing to "
+            "compare with: the times are AIos's alone."
+        )
+    elif not qemu:
+        notes.append(f"{sides.QEMU} is not installed, so nothing is compared with QEMU.")
+    elif not native:
+        notes.append(f"{programs.NATIVE_GCC} is not installed, so nothing runs natively.")
+    if shutil.which(programs.GUEST_GCC) is None:
+        notes.append(f"{programs.GUEST_GCC} is not installed: the images are those that are kept.")
+    return notes
 
 
 class _Measurement:

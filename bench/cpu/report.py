@@ -14,7 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.report import Report
+from bench.report import Report, Target, summary_lines
+
+TARGETS = (
+    Target("geomean_vs_qemu", 3),
+    Target("worst_vs_qemu", 1),
+    Target("geomean_vs_native", 2, at_least=False),
+    Target("cold_vs_qemu", 1),
+)
 
 LONG_SECONDS = 2.0
 """Programs that QEMU needs at least this long for count for the cold ratios."""
@@ -61,11 +68,12 @@ class Row:
 
 @dataclass
 class CpuReport:
-    """All rows of a run. `loops` is the small table of assembled loops."""
+    """All rows of a run. `loops` is the small table of assembled loops; `notes` are sentences about
+    what could not be done as usual."""
 
     rows: list[Row] = field(default_factory=list)
     loops: Report = field(default_factory=Report)
-    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -115,9 +123,9 @@ class CpuReport:
             "Seconds between a program's markers; cold: the whole process, the first run ever."
         ]
         lines += ["vs QEMU: above 1, AIos is faster. vs native: how many times slower AIos is."]
-        lines += [f"{name} is not installed, so it was left out." for name in self.missing]
+        lines += self.notes
         lines += ["", self.loops.table()] if self.loops.rows else []
-        lines += [""] + [f"{key:26}{_cell(value, 9, 2)}" for key, value in self.summary.items()]
+        lines += ["", *summary_lines(self.summary, TARGETS)]
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:

@@ -120,6 +120,45 @@ def test_machines_that_disagree_make_the_benchmark_fail(monkeypatch: pytest.Monk
     assert any("failed: the results are" in line for line in lines)
 
 
+def test_a_host_with_no_compiler_and_no_qemu_runs_the_kept_images_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images: list[bytes] = []
+
+    def note_image(image: Path, cache: Path) -> sides.Timing:
+        images.append(image.read_bytes())
+        return sides.Timing("1", 1.0, 1.0)
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sides, "aios", note_image)
+    monkeypatch.setattr(processes, "new_cache", lambda folder, used: folder)
+    lines: list[str] = []
+    report = measure(Options("chase", quick=True), lines.append)
+    rounds = programs.PROGRAMS["chase"].scaled(0.1)
+    assert set(images) == {programs.with_rounds(_kept(programs.PROGRAMS["chase"]), rounds)}
+    assert lines[:2] == [
+        "Neither qemu-system-riscv64 nor gcc is installed, so there is nothing to compare with: "
+        "the times are AIos's alone.",
+        "riscv64-unknown-elf-gcc is not installed: the images are those that are kept.",
+    ]
+    assert report.summary["geomean_vs_qemu"] is None
+    assert lines[-1].count("not measured") == 4
+
+
+def test_the_footer_says_which_targets_are_met() -> None:
+    times = {"native": 1.0, "qemu": 8.0, "warm": 2.0, "qemu_process": 9.0, "cold_process": 10.0}
+    lines = CpuReport([Row("a", "", times)]).footer().splitlines()
+    verdicts = {
+        line.split()[0]: line.split(maxsplit=2)[2] for line in lines if ": m" in line.lower()
+    }
+    assert verdicts == {
+        "geomean_vs_qemu": "at least 3: met",
+        "worst_vs_qemu": "at least 1: met",
+        "geomean_vs_native": "at most 2: met",
+        "cold_vs_qemu": "at least 1: MISSED",
+    }
+
+
 def test_ratios_are_above_one_where_this_machine_is_faster_than_qemu() -> None:
     report = CpuReport(
         [

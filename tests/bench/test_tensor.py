@@ -130,5 +130,7 @@ def test_only_what_the_triad_binds_is_bound_by_memory() -> None:
 def test_options_of_the_tensor_benchmark_are_refused_elsewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["bench", "cpu", "--quick"]) == 2
-    assert "--quick, --only and --cpu-time are for" in capsys.readouterr().err
+    assert main(["bench", "start", "--only", "copy"]) == 2
+    assert "--only and --cpu-time are for `aios bench tensor`." in capsys.readouterr().err
+    assert main(["bench", "start", "--quick"]) == 2
+    assert "--quick is for `aios bench cpu` and" in capsys.readouterr().err
