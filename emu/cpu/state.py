@@ -55,7 +55,7 @@ them, and where the row stands that is for no address space."""
 
 EXTENTS, RUNS, WINDOWS = 256, 32, 8
 CODE_PAGES, ENTERED = 2048, 64
-RING, HANDLERS = 64, 8192
+RING, HANDLERS, CELL_WORDS = 64, 8192, 6
 TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
 X_SINK = 32
@@ -220,7 +220,9 @@ class State(_Layout):
     translated = Word("Instructions that translations have retired.")
     ring_at = Word("How many entries of `ring` are new.")
     ring = Words(2 * RING, "Indirect jumps that left a region: address | target")
-    cells = Words(4 * HANDLERS, "What must hold for a region, by the number of its handler.")
+    cells = Words(
+        CELL_WORDS * HANDLERS, "What must hold for a region, by the number of its handler."
+    )
     handlers = Words(HANDLERS, "Host addresses of handlers: the interpreter's, then regions'.")
 
     def __init__(self) -> None:

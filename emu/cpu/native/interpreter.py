@@ -15,12 +15,13 @@ from llvmlite import ir
 
 from emu.cpu.native.control import emit_csr, emit_settle
 from emu.cpu.native.decoder import emit_fill, emit_identify
+from emu.cpu.native.fetch import emit_refill_code, emit_reopen
 from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
 from emu.cpu.native.layout import CELL_SIZE, RECORD_SCALE, Cell, Handler
 from emu.cpu.native.readings import perform
 from emu.cpu.native.records import first_region, is_tensor, number_handlers
-from emu.cpu.native.refill import REFILLED, emit_find, emit_refill, emit_refill_code
+from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
 from emu.isa.declare import Instruction
 
@@ -38,6 +39,7 @@ def build() -> ir.Module:
         Handler.SLOW: "exit_slow",
         Handler.STRADDLE: "straddle",
         Handler.ALONE: "alone",
+        Handler.REOPEN: "reopen",
     }
     finders = {Handler.FIND_LOAD: "load", Handler.FIND_STORE: "store"}
     functions = [
@@ -61,6 +63,7 @@ def build() -> ir.Module:
         _emit_exit(f, why)
     _emit_enter(_handler(module, "enter"))
     _emit_alone(_handler(module, "alone"), first_region())
+    emit_reopen(_handler(module, "reopen"))
     identify, fill = emit_identify(module, handlers), emit_fill(module, handlers)
     _emit_decode(_handler(module, "decode"), identify, fill)
     _emit_straddle(_handler(module, "straddle"), identify, fill)
@@ -138,7 +141,7 @@ def _emit_alone(function: ir.Function, first_region: int) -> None:
     addend = b.load(f.at(entry, i64(8)), typ=LONG)
     record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), addend), PTR)
     number = b.zext(b.load(record, typ=HALF), LONG)
-    cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.HANDLER))
+    cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.ORIGINAL))
     begins = b.icmp_unsigned(">=", number, i64(first_region))
     number = b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
     place = f.at(f.table, b.shl(number, i64(3)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from emu.cpu.state import PAGE_SIZE, Exit
+from emu.cpu.state import CELL_WORDS, PAGE_SIZE, Exit
 from emu.isa import TABLE
 
 RECORD_SIZE = 16
@@ -35,8 +35,9 @@ class Handler(IntEnum):
     SLOW = 3  # the reference engine executes whatever stands here
     STRADDLE = 4  # half of the instruction lies on the next virtual page: decode it every time
     ALONE = 5  # execute one instruction by its own handler, where a region may begin
-    FIND_LOAD = 6  # no handlers: what translations call for accesses outside their window
-    FIND_STORE = 7
+    REOPEN = 6  # a region's check has failed: open it again, or execute its first instruction
+    FIND_LOAD = 7  # no handlers: what translations call for accesses outside their window
+    FIND_STORE = 8
 
 
 FIRST_INSTRUCTION = len(Handler)
@@ -59,11 +60,18 @@ class Cell(IntEnum):
 
     CONTEXT = 0  # the fetch context for which the region has been found valid
     PC = 1  # the virtual address of this way in
-    HANDLER = 2  # the handler of the instruction that stands there, which executes it otherwise
+    HANDLER = 2  # what is to be done otherwise: REOPEN
     NEEDED = 3  # instructions that must be left to execute
+    ORIGINAL = 4  # the handler of the instruction that stands there
+    PAGES = 5  # host address of its pages of code, as pairs of virtual and host address
 
 
 CELL_SIZE = 8 * len(Cell)
+NO_PAGE = 1
+"""What ends the pages of a region, in place of an address."""
+
+if len(Cell) != CELL_WORDS:
+    raise ImportError(f"a cell has {len(Cell)} words, but {CELL_WORDS} are allocated")
 
 
 class WindowWord(IntEnum):

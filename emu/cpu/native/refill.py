@@ -1,8 +1,7 @@
-"""What emitted code does about a missing entry of a buffer before it gives up.
+"""What emitted code does about a missing entry of the load or store buffer before it gives up.
 
-It walks the page tables (`emu.cpu.native.walk`). Code also needs the records of its page, which are
-known if it has been executed there since the last FENCE.I. Data that lies in no RAM may be in a run
-that is known (`emu.cpu.runs`). Then the entry is made, and the instruction executed again.
+It walks the page tables (`emu.cpu.native.walk`); what lies in no RAM may be in a run that is known
+(`emu.cpu.runs`). Then the entry is made, and the instruction executed again.
 """
 
 from __future__ import annotations
@@ -10,21 +9,11 @@ from __future__ import annotations
 from llvmlite import ir
 
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
-from emu.cpu.native.layout import RECORD_SCALE
 from emu.cpu.native.walk import call_walk
-from emu.cpu.state import (
-    CODE_PAGES,
-    ENTERED,
-    NO_CONTEXT,
-    PAGE_SIZE,
-    RUNS,
-    TLB_ENTRIES,
-    Exit,
-    State,
-)
+from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
 
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
-"""The exits that are tried so for data, and the kind of access of their buffers."""
+"""The exits that are tried so, and the kind of access of their buffers."""
 _RUN_SIZE = 32
 FINDER = ir.FunctionType(LONG, [PTR, LONG, LONG, LONG])
 
@@ -36,7 +25,7 @@ def emit_refill(f: Frame, access: str) -> None:
     page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
     entry = _entry(f, page, access)
     context = f.load("data_context")
-    walk, search, found, give_up = _blocks(f, "walk", "search", "found", "give_up")
+    walk, search, found, give_up = blocks(f, "walk", "search", "found", "give_up")
     # An entry that is there already did not help: the access crosses into the next page.
     is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(page, context))
     is_known = b.icmp_unsigned("!=", context, i64(NO_CONTEXT))
@@ -57,34 +46,6 @@ def emit_refill(f: Frame, access: str) -> None:
     b.position_at_end(give_up)
 
 
-def emit_refill_code(f: Frame) -> None:
-    """The same where the page of code at the address `record` is missing."""
-    b = f.builder
-    page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
-    context = f.load("fetch_context")
-    walk, find, found, give_up = _blocks(f, "walk", "find", "found", "give_up")
-    b.cbranch(b.icmp_unsigned("==", context, i64(NO_CONTEXT)), give_up, walk)
-    b.position_at_end(walk)
-    host = call_walk(f, page, "fetch")
-    b.cbranch(b.icmp_unsigned("==", host, i64(0)), give_up, find)
-    b.position_at_end(find)
-    index = b.and_(b.lshr(host, i64(12)), i64(CODE_PAGES - 1))
-    known = f.at(f.state, b.add(b.shl(index, i64(5)), i64(State.offset("code_pages"))))
-    is_it = b.icmp_unsigned("==", _word(f, known, 0), host)
-    is_new = b.icmp_unsigned("==", _word(f, known, 8), f.load("code_generation"))
-    b.cbranch(b.and_(is_it, is_new), found, give_up)
-    b.position_at_end(found)
-    entry = _place(f, page, "fetch_tlb", 5)
-    records = b.sub(_word(f, known, 16), b.mul(page, i64(RECORD_SCALE)))
-    for at, word in enumerate((b.or_(page, context), records, b.sub(host, page))):
-        b.store(word, f.at(entry, i64(8 * at)))
-    count = f.load("entered_at")
-    f.store("entered", page, b.and_(count, i64(ENTERED - 1)))
-    f.store("entered_at", b.add(count, i64(1)))
-    f.call("enter", f.record, f.pc, f.count)
-    b.position_at_end(give_up)
-
-
 def emit_find(module: ir.Module, access: str) -> ir.Function:
     """`find_load(state, address, size, marks)`, `find_store`: the host address of that memory, or 0
     if it is for Python to find. For translations, whose registers it leaves alone."""
@@ -98,13 +59,13 @@ def emit_find(module: ir.Module, access: str) -> ir.Function:
     )
     entry = _entry(f, address, access)
     context = f.load("data_context")
-    hit, miss, walk, more, both, search, found, fail = _blocks(
+    hit, miss, walk, more, both, search, found, fail = blocks(
         f, "hit", "miss", "walk", "more", "both", "search", "found", "fail"
     )
     is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(last, context))
     b.cbranch(is_there, hit, miss)
     b.position_at_end(hit)
-    b.ret(b.add(address, _word(f, entry, 8)))
+    b.ret(b.add(address, word(f, entry, 8)))
     b.position_at_end(miss)
     b.cbranch(b.icmp_unsigned("==", context, i64(NO_CONTEXT)), fail, walk)
     b.position_at_end(walk)
@@ -140,11 +101,12 @@ class Lookup(Frame):
         self.state = function.args[0]
 
 
-def _blocks(f: Frame, *names: str) -> list[ir.Block]:
+def blocks(f: Frame, *names: str) -> list[ir.Block]:
+    """New blocks of the function."""
     return [f.function.append_basic_block(name) for name in names]
 
 
-def _place(f: Frame, address: ir.Value, buffer: str, scale: int) -> ir.Value:
+def buffer_entry(f: Frame, address: ir.Value, buffer: str, scale: int) -> ir.Value:
     """The entry of a buffer for the page of an address."""
     b = f.builder
     index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
@@ -152,7 +114,7 @@ def _place(f: Frame, address: ir.Value, buffer: str, scale: int) -> ir.Value:
 
 
 def _entry(f: Frame, address: ir.Value, access: str) -> ir.Value:
-    return _place(f, address, f"{access}_tlb", 4)
+    return buffer_entry(f, address, f"{access}_tlb", 4)
 
 
 def _enter(f: Frame, entry: ir.Value, page: ir.Value, addend: ir.Value) -> None:
@@ -160,7 +122,8 @@ def _enter(f: Frame, entry: ir.Value, page: ir.Value, addend: ir.Value) -> None:
     f.builder.store(addend, f.at(entry, i64(8)))
 
 
-def _word(f: Frame, base: ir.Value, offset: int) -> ir.Value:
+def word(f: Frame, base: ir.Value, offset: int) -> ir.Value:
+    """The 64 bits so many bytes behind a pointer."""
     return f.builder.load(f.at(base, i64(offset)), typ=LONG)
 
 
@@ -170,7 +133,7 @@ def _search(
     """Look for a run that holds all the pages; the distance to host memory and the block in which
     it is known. If there is none, control goes to `fail`."""
     b = f.builder
-    search, look, found, following = _blocks(f, "runs", "look", "found_run", "following")
+    search, look, found, following = blocks(f, "runs", "look", "found_run", "following")
     runs, context = f.at(f.state, i64(State.offset(f"{access}_runs"))), f.load("data_context")
     before = b.block
     b.branch(search)
@@ -188,13 +151,13 @@ def _search(
     number.add_incoming(b.add(number, i64(1)), following)
     b.branch(search)
     b.position_at_end(found)
-    return _word(f, run, 24), found
+    return word(f, run, 24), found
 
 
 def _holds(f: Frame, run: ir.Value, context: ir.Value, page: ir.Value) -> ir.Value:
     """Whether the whole page is in the run, and the run valid."""
     b = f.builder
-    before, size = b.sub(page, _word(f, run, 8)), _word(f, run, 16)
+    before, size = b.sub(page, word(f, run, 8)), word(f, run, 16)
     starts = b.icmp_unsigned("<", before, size)
     ends = b.icmp_unsigned("<=", i64(PAGE_SIZE), b.sub(size, before))
-    return b.and_(b.icmp_unsigned("==", _word(f, run, 0), context), b.and_(starts, ends))
+    return b.and_(b.icmp_unsigned("==", word(f, run, 0), context), b.and_(starts, ends))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from emu.cpu.background import Background
 from emu.cpu.jit import Code, load
-from emu.cpu.native.layout import CELL_SIZE, RECORD_SIZE, RECORDS, Cell, Handler
+from emu.cpu.native.layout import CELL_SIZE, NO_PAGE, RECORD_SIZE, RECORDS, Cell, Handler
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.image import Image, Page
 from emu.cpu.native.translate.shelf import Shelf
@@ -56,6 +56,15 @@ class Installed:
     numbers: dict[int, int]
     compared: dict[int, tuple[int, int]] = field(default_factory=dict)
     missed: int = 0
+    _places: ctypes.Array[ctypes.c_uint64] | None = None
+
+    def note_places(self) -> int:
+        """Fill the table of `Cell.PAGES`; gives its address. All pages have been compared."""
+        rows = [word for page, (_, host) in self.compared.items() for word in (page, host)]
+        if self._places is None:
+            self._places = (ctypes.c_uint64 * (len(rows) + 1))()
+        self._places[:] = [*rows, NO_PAGE]
+        return ctypes.addressof(self._places)
 
     def covers(self, pc: int) -> bool:
         """Whether the instruction at `pc` is part of it."""
@@ -224,6 +233,7 @@ class Translator:
             for page in range(start & -PAGE_SIZE, start + len(data), PAGE_SIZE):
                 if not self._is_there(installed, page):
                     return
+        places = installed.note_places()
         for entry in installed.translation.entries:
             record = self._record(entry.pc)
             if entry.pc % PAGE_SIZE == PAGE_SIZE - 2 and entry.word & 3 == 3:
@@ -234,8 +244,9 @@ class Translator:
             handler = self._handler_of(entry.word)
             at = _CELL_WORDS * number
             cells = state.cells
-            cells[at + Cell.PC], cells[at + Cell.HANDLER] = entry.pc, handler
-            cells[at + Cell.NEEDED] = entry.needed
+            cells[at + Cell.PC], cells[at + Cell.ORIGINAL] = entry.pc, handler
+            cells[at + Cell.HANDLER], cells[at + Cell.NEEDED] = Handler.REOPEN, entry.needed
+            cells[at + Cell.PAGES] = places
             cells[at + Cell.CONTEXT] = state.fetch_context
             fill_record(record, entry.word, number)
 
