@@ -48,6 +48,16 @@ class Translation:
     targets: dict[int, tuple[int, ...]]
     size: int
 
+    def includes(self, other: Translation) -> bool:
+        """Whether all code of another one is translated in this one, too."""
+        return all(
+            any(
+                mine <= start and data == code[start - mine : start - mine + len(data)]
+                for mine, code in self.spans
+            )
+            for start, data in other.spans
+        )
+
     def pack(self) -> bytes:
         """A line of JSON, and the machine code."""
         parts = {

@@ -66,6 +66,15 @@ class Installed:
         self._places[:] = [*rows, NO_PAGE]
         return ctypes.addressof(self._places)
 
+    @property
+    def pages(self) -> set[int]:
+        """The addresses of the pages that its code is on."""
+        return {
+            page
+            for start, data in self.translation.spans
+            for page in range(start & -PAGE_SIZE, start + len(data), PAGE_SIZE)
+        }
+
     def covers(self, pc: int) -> bool:
         """Whether the instruction at `pc` is part of it."""
         return any(start <= pc < start + len(data) for start, data in self.translation.spans)
@@ -146,6 +155,7 @@ class Translator:
         at, ring = self._state.ring_at, self._state.ring
         if not at:
             return
+        missing: set[Installed] = set()
         for i in range(min(at, RING)):
             site, target = ring[2 * i], ring[2 * i + 1]
             if len(self._taken) >= MOST_SITES:
@@ -157,10 +167,12 @@ class Translator:
                 known = installed.translation.targets.get(site)
                 if known is not None and target not in known and self._is_open(installed):
                     installed.missed += 1
-                    if installed.missed >= MISSED and not self._background.pending:
-                        installed.missed = -1 << 20
-                        self.request(installed.translation.entries[0].pc)
+                    missing.add(installed)
         self._state.ring_at = 0
+        for installed in missing:
+            if installed.missed >= MISSED and not self._background.pending:
+                installed.missed = -1 << 20
+                self.request(installed.translation.entries[0].pc)
 
     def _image(self, pc: int) -> Image:
         """The pages of code around `pc` that are in the fetch buffer now."""
@@ -198,11 +210,22 @@ class Translator:
             self._state.handlers[self._next] = code.address("region")
             self._next += 1
         installed = Installed(translation, code, numbers)
-        for page in {p & -PAGE_SIZE for s, d in translation.spans for p in (s, s + len(d) - 1)} | {
-            p for s, d in translation.spans for p in range(s & -PAGE_SIZE, s + len(d), PAGE_SIZE)
-        }:
+        for page in installed.pages:
+            for other in [*self._pages.get(page, ())]:
+                if translation.includes(other.translation):
+                    self._retire(other)
             self._pages.setdefault(page, []).append(installed)
         self._open(installed)
+
+    def _retire(self, installed: Installed) -> None:
+        """Enter a translation no more: another one does its work. Records that still have the
+        numbers of its ways in are executed by the instructions' own handlers."""
+        handlers = self._state.handlers
+        for entry in installed.translation.entries:
+            handlers[installed.numbers[entry.pc]] = handlers[self._handler_of(entry.word)]
+        for page in installed.pages:
+            self._pages[page].remove(installed)
+        installed.code.close()
 
     def entered(self, page: int, breakpoints: Collection[int]) -> None:
         """The page of code at the virtual address `page` has just been put into the fetch buffer:
@@ -214,8 +237,10 @@ class Translator:
             self._shelf = Shelf()
         host = self._state.fetch_tlb[4 * (page // PAGE_SIZE % TLB_ENTRIES) + 2] + page & _ALL
         kept = self._shelf.take(page, lambda at, size: ctypes.string_at(host + at, size))
-        for translation in sorted(kept, key=lambda t: t.size):
-            self._install(translation)
+        for translation in sorted(kept, key=lambda t: t.size, reverse=True):
+            there = (installed.translation for installed in self._pages.get(page, ()))
+            if not any(other.includes(translation) for other in there):
+                self._install(translation)
 
     def reentered(self, page: int, breakpoints: Collection[int]) -> None:
         """Such a page has come back into the fetch buffer, and may be there still."""
@@ -229,10 +254,8 @@ class Translator:
         state = self._state
         if any(installed.covers(address) for address in self._breakpoints):
             return
-        for start, data in installed.translation.spans:
-            for page in range(start & -PAGE_SIZE, start + len(data), PAGE_SIZE):
-                if not self._is_there(installed, page):
-                    return
+        if not all(self._is_there(installed, page) for page in installed.pages):
+            return
         places = installed.note_places()
         for entry in installed.translation.entries:
             record = self._record(entry.pc)
@@ -275,6 +298,8 @@ class Translator:
 
     def forget(self) -> None:
         """Throw all translations away: there are too many."""
+        for installed in {i for page in self._pages.values() for i in page}:
+            installed.code.close()
         self._pages.clear()
         self._next = self._first
         self._state.flush_code()
