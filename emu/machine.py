@@ -20,6 +20,7 @@ from emu.board import Board
 from emu.bus import Bus
 from emu.clock import PS_PER_MS, PS_PER_SECOND, Clock, EventQueue
 from emu.console import Console, ConsoleQuit
+from emu.cpu.alarm import HartAlarm
 from emu.cpu.hart import Hart
 from emu.devices.device import Device
 from emu.errors import AiosError
@@ -100,7 +101,8 @@ class Machine:
         self.turns = Turns(self.harts, self.clock)
         self.events = EventQueue(self.clock)
         self.events.on_earlier = self._call_attention
-        hooks = Hooks(self._set_interrupt, self._finish, self._restart)
+        alarms = [HartAlarm(hart.state) for hart in self.harts]
+        hooks = Hooks(self._set_interrupt, self._finish, self._restart, alarms)
         first, second = loader.stages(self.memory, kernel, kernel_name, bios, bios_name)
         files = None
         if initrd is not None:

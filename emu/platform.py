@@ -12,12 +12,12 @@ from emu.board import Board
 from emu.bus import Bus
 from emu.clock import EventQueue
 from emu.console import Console
-from emu.devices.clint import Clint
+from emu.devices.clint import Alarm, Clint
 from emu.devices.device import Device
 from emu.devices.finisher import Finisher
 from emu.devices.gpu import Fabric, Gpu, default_engine
 from emu.devices.htif import Finish, Htif
-from emu.devices.line import Line
+from emu.devices.line import KeptLine, Line
 from emu.devices.nvme.backing import Backing
 from emu.devices.nvme.drives import Drive, open_namespaces
 from emu.devices.nvme.drives import controllers as group_drives
@@ -47,6 +47,8 @@ class Hooks:
     """Drive bit `number` of the mip of a hart: (hart, number, level)."""
     finish: Finish
     restart: Callable[[], None]
+    alarms: Sequence[Alarm]
+    """The timers of the harts."""
 
 
 class Platform:
@@ -77,8 +79,8 @@ class Platform:
         external = ((M_EXTERNAL, "meip"), (S_EXTERNAL, "seip"))
         self.plic = Plic([self._line(h, *context) for h in harts for context in external])
         software = [self._line(h, M_SOFTWARE, "msip") for h in harts]
-        timers = [self._line(h, M_TIMER, "mtip") for h in harts]
-        self.clint = Clint(bus, events, software, timers)
+        timers = [self._line(h, M_TIMER, "mtip", hooks.alarms[h]) for h in harts]
+        self.clint = Clint(bus, events, software, timers, hooks.alarms)
         self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
         self.rtc = Rtc(events, self.plic.sources[at.RTC_IRQ], _nanoseconds(board.rtc.epoch))
         self.finisher = Finisher(hooks.finish, hooks.restart)
@@ -104,15 +106,16 @@ class Platform:
                 raise AiosError(f"Two devices are called {device.name}; name the class otherwise.")
             self.devices[device.name] = device
 
-    def _line(self, hart: int, number: int, name: str) -> Line:
-        """A line to the mip bit `number` of a hart, noted in `lines`."""
+    def _line(self, hart: int, number: int, name: str, keeper: Alarm | None = None) -> Line:
+        """A line to the mip bit `number` of a hart, noted in `lines`; a `keeper` has its level."""
 
         def changed(level: bool) -> None:
             if self._trace is not None:
                 self._trace.irq(name, level, hart)
             self._hooks.set_interrupt(hart, number, level)
 
-        self.lines.append(Line(changed))
+        line = Line(changed) if keeper is None else KeptLine(changed, lambda: keeper.pending)
+        self.lines.append(line)
         return self.lines[-1]
 
     def _build_pcie(self) -> HostBridge:
@@ -195,6 +198,9 @@ class Platform:
         bus.map(at.FINISHER, Finisher.SIZE, self.finisher)
         bus.map(at.RTC, Rtc.SIZE, self.rtc)
         bus.map(at.CLINT, Clint.SIZE, self.clint)
+        if self._trace is None:  # which wants to see every access
+            for compare in self.clint.mtimecmp:
+                compare.alarm.offer(at.CLINT + compare.at)
         bus.map(at.PLIC, Plic.SIZE, self.plic)
         bus.map(at.UART, Uart.SIZE, self.uart)
         for slot in range(at.VIRTIO_SLOTS):

@@ -190,6 +190,9 @@ class State(_Layout):
     ps_per_tick = Word("Picoseconds, of this hart's own, to a tick of `time`.")
     time_ticks = Word("The machine's time at instret = stall_ps = 0, in ticks of `time`,")
     time_ps = Word("and the picoseconds beyond.")
+    mtimecmp = Word("The CLINT's register of this name for this hart;")
+    alarm = Word("the time, in ticks, for which something is scheduled to look at it;")
+    alarm_at = Word("and the physical address at which emitted code may store to it, or 0.")
     ram_base = Word("Physical address of the first byte of RAM.")
     ram_size = Word("Size of RAM in bytes.")
     ram_host = Word("Host address of the first byte of RAM.")
@@ -205,6 +208,7 @@ class State(_Layout):
     open_size = Words(
         4, "all of which it may read, write and execute, and whose stores none watch."
     )
+    walked = Word("The physical address that the last walk came to, or 0.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
     code_pages = Words(4 * CODE_PAGES, "host address | code_generation | address of records | 0")
     entered_at = Word("How many pages emitted code has entered in `fetch_tlb`;")

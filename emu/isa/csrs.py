@@ -137,7 +137,8 @@ def _write_inhibit(m: Trace, value: Node) -> None:
     m.state["mcountinhibit"] = value & (1 << _CY | 1 << _IR)
 
 
-def _time(m: Trace) -> Node:
+def time(m: Trace) -> Node:
+    """The time in ticks, as the hart tells it."""
     s = m.state
     ps = s["time_ps"] + _retired() * s["ps_per_insn"] + s["stall_ps"]
     return s["time_ticks"] + ps.binary("divu", s["ps_per_tick"])
@@ -196,7 +197,7 @@ _CSRS = (
     Csr(0xC00, "cycle", "Cycle counter; one instruction takes one cycle",
         _count("cycle"), guard=_enabled(_CY)),
     Csr(0xC01, "time", "Timer, the CLINT's mtime",
-        (_whole(read=_time),), guard=_enabled(_TM), stall_ps=TIME_READ_PS),
+        (_whole(read=time),), guard=_enabled(_TM), stall_ps=TIME_READ_PS),
     Csr(0xC02, "instret", "Instructions retired", _count("instret"), guard=_enabled(_IR)),
 
     Csr(0x100, "sstatus", "Supervisor view of mstatus",

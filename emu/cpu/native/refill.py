@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from emu.cpu.native.alarm import emit_alarm_store
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
 from emu.cpu.native.walk import call_walk
 from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
@@ -25,7 +26,9 @@ def emit_refill(f: Frame, access: str) -> None:
     page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
     entry = _entry(f, page, access)
     context = f.load("data_context")
-    walk, search, found, give_up = blocks(f, "walk", "search", "found", "give_up")
+    walk, search, found, elsewhere, give_up = blocks(
+        f, "walk", "search", "found", "elsewhere", "give_up"
+    )
     # An entry that is there already did not help: the access crosses into the next page.
     is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(page, context))
     is_known = b.icmp_unsigned("!=", context, i64(NO_CONTEXT))
@@ -35,7 +38,7 @@ def emit_refill(f: Frame, access: str) -> None:
     walked = b.sub(host, page)
     b.cbranch(b.icmp_unsigned("==", host, i64(0)), search, found)
     b.position_at_end(search)
-    distance, hit = _search(f, access, [page], give_up)
+    distance, hit = _search(f, access, [page], elsewhere)
     b.branch(found)
     b.position_at_end(found)
     addend = b.phi(LONG)
@@ -43,6 +46,10 @@ def emit_refill(f: Frame, access: str) -> None:
     addend.add_incoming(distance, hit)
     _enter(f, entry, page, addend)
     f.call("enter", f.record, f.pc, f.count)
+    b.position_at_end(elsewhere)
+    if access == "store":
+        emit_alarm_store(f)
+    b.branch(give_up)
     b.position_at_end(give_up)
 
 

@@ -53,6 +53,7 @@ class _Walk(RoutineFrame):
         """Decide whether there is anything to walk, and do it."""
         b, address, access = self.builder, self.operand("address"), self.operand("access")
         self._fail = self.function.append_basic_block("fail")
+        self.store("walked", i64(0))
         walk, found = (self.function.append_basic_block(n) for n in ("walk", "found"))
         is_fetch = b.icmp_unsigned("==", access, i64(mmu.NUMBERS["fetch"]))
         (lent,) = self.answers(regime.DATA_PRIVILEGE)
@@ -71,6 +72,7 @@ class _Walk(RoutineFrame):
         for block, *values in ((start, address, _UNTRANSLATED), (leaf, target, span)):
             for phi, value in zip((place, reach), values, strict=True):
                 phi.add_incoming(value, block)
+        self.store("walked", place)
         self._needs_no_window(reach)
         b.ret(self._open(b.and_(place, i64(-PAGE_SIZE)), privilege))
         b.position_at_end(self._fail)

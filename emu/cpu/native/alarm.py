@@ -1,0 +1,80 @@
+"""A hart's store to its own mtimecmp, as emitted code does it (`emu.cpu.alarm`).
+
+It is found when a store has missed in the buffer and its page turns out to be no memory. What is
+stored stands in the instruction's record.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from emu.cpu import alarm
+from emu.cpu.native.control import call_routine
+from emu.cpu.native.handler import BYTE, HALF, LONG, PTR, Frame, i64
+from emu.cpu.native.layout import CELL_SIZE, OFFSETS, RECORD_SCALE, Cell
+from emu.cpu.native.records import first_region, number_handlers
+from emu.cpu.state import PAGE_SIZE, State
+from emu.isa.declare import Instruction
+from emu.isa.graph import Node
+
+
+def emit_alarm_store(f: Frame) -> None:
+    """In the handler of STORE_MISS, after a walk: if the store at `pc` is one to mtimecmp and
+    suffices, do it and go on behind it; what follows is emitted for when not."""
+    b = f.builder
+    no = f.function.append_basic_block("no_alarm")
+    address = b.ptrtoint(f.record, LONG)
+    offset = b.and_(address, i64(PAGE_SIZE - 1))
+    physical = b.or_(f.load("walked"), offset)
+    _go_on_if(f, b.icmp_unsigned("==", physical, f.load("alarm_at")), no)
+    _go_on_if(f, b.icmp_unsigned("!=", f.load("walked"), i64(0)), no)
+    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
+    _go_on_if(f, is_hit, no)
+    records = b.load(f.at(entry, i64(8)), typ=LONG)
+    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), records), PTR)
+    number, found = _handler_at(f, record), f.function.append_basic_block("found")
+    choice = b.switch(number, no)
+    stores = [(n, i.length) for i, n in number_handlers().items() if _stores_doubleword(i)]
+    b.position_at_end(found)
+    size = b.phi(LONG)
+    for handler, length in stores:
+        block = f.function.append_basic_block("size")
+        choice.add_case(i64(handler), block)
+        with b.goto_block(block):
+            b.branch(found)
+        size.add_incoming(i64(length), block)
+    register = b.zext(b.load(f.at(record, i64(OFFSETS["rs2"])), typ=BYTE), LONG)
+    value = f.load("x", register)
+    retired = b.add(f.load("instret"), b.sub(f.load("budget"), f.count))
+    _go_on_if(f, call_routine(f, alarm.SUFFICES, value, retired), no)
+    call_routine(f, alarm.SET, value, retired)
+    f.store("reserved", i64(0))  # as with any device's register: see `Hart.break_reservation`
+    f.call("settle", f.record, b.add(f.pc, size), b.sub(f.count, i64(1)))
+    b.position_at_end(no)
+
+
+def _go_on_if(f: Frame, condition: ir.Value, otherwise: ir.Block) -> None:
+    rest = f.function.append_basic_block("rest")
+    f.builder.cbranch(condition, rest, otherwise)
+    f.builder.position_at_end(rest)
+
+
+def _handler_at(f: Frame, record: ir.Value) -> ir.Value:
+    """The number of the instruction's handler, even where a region begins."""
+    b = f.builder
+    number = b.zext(b.load(record, typ=HALF), LONG)
+    cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.ORIGINAL))
+    begins = b.icmp_unsigned(">=", number, i64(first_region()))
+    return b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
+
+
+def _stores_doubleword(instruction: Instruction) -> bool:
+    """Whether all that it does is to store the integer register of its operand rs2."""
+    effects = [s for s in instruction.steps if s.op != "read_x"]
+    if len(effects) != 1 or effects[0].op != "store" or effects[0].args[2] is not None:
+        return False
+    value = effects[0].args[1]
+    if not isinstance(value, Node) or value.op != "read_x" or value.width != 64:
+        return False
+    index = value.args[0]
+    return isinstance(index, Node) and index.op == "slot" and index.args[0] == "rs2"
