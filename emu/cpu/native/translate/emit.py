@@ -23,6 +23,7 @@ from emu.cpu.native.layout import CELL_SIZE, FIND, WINDOW_SIZE, Cell, Handler
 from emu.cpu.native.readings import execute
 from emu.cpu.native.refill import FINDER
 from emu.cpu.native.translate.frame import RegionFrame
+from emu.cpu.native.translate.loops import TURNS, Loop, inner_loops
 from emu.cpu.native.translate.region import Block, Region
 from emu.cpu.native.translate.spans import Span, spans
 from emu.cpu.state import RING, WINDOWS, Dirty, Exit, State
@@ -46,6 +47,8 @@ def emit(region: Region, checkpoints: Mapping[int, int], window_start: int) -> i
     writer.prologue()
     for block in region.blocks.values():
         writer.block(block)
+    for loop in writer.loops.values():
+        writer.guarded(loop)
     writer.write_out()
     return module
 
@@ -70,6 +73,12 @@ class Writer:
         self.labels = {
             pc: self.function.append_basic_block(f"at_{pc:x}") for pc in sorted(region.blocks)
         }
+        self.loops = {loop.head: loop for loop in inner_loops(region)}
+        self._guards = {
+            pc: self.function.append_basic_block(f"guard_{pc:x}") for pc in sorted(self.loops)
+        }
+        self._loop: Loop | None = None
+        self._copies: dict[int, ir.Block] = {}
         self._variables: dict[tuple[str, int], ir.Value] = {}
         self._written: set[tuple[str, int]] = set()
         self._out = self.function.append_basic_block("out")
@@ -135,9 +144,9 @@ class Writer:
         self._open_window()
         self._load_variables()
         *others, last = self.region.entries
-        switch = b.switch(self.pc, self.labels[last])
+        switch = b.switch(self.pc, self._label(last))
         for entry in others:
-            switch.add_case(i64(entry), self.labels[entry])
+            switch.add_case(i64(entry), self._label(entry))
 
     def _open_window(self) -> None:
         """The window of the data context in force, empty if it begins elsewhere."""
@@ -153,12 +162,15 @@ class Writer:
         self.window = b.load(self._at(window, i64(24)), typ=PTR, name="window")
         signature = ir.FunctionType(LONG, [LONG, LONG])
         subtract = self.module.declare_intrinsic("llvm.usub.sat", [LONG], signature)
-        for width in sorted({WORD_BYTES, *(_rounded(s.width) for s in self._spans.values())}):
+        widths = {span.width for span in self._spans.values()}
+        for loop in self.loops.values():
+            widths |= {high - low for low, high in loop.reach.values()}
+        for width in sorted({WORD_BYTES, *map(_rounded, widths)}):
             self._limits[width] = b.call(subtract, [limit, i64(width - WORD_BYTES)])
 
     def _load_variables(self) -> None:
         b = self.builder
-        self._count = self._variable(LONG, "count")
+        self._count, self._floor = (self._variable(LONG, n) for n in ("count", "floor"))
         b.store(self.count, self._count)
         for bank, number in self._used:
             kind = LONG if bank == "x" else _DOUBLE
@@ -187,6 +199,10 @@ class Writer:
         if bank == "f":
             value = self.builder.bitcast(value, _DOUBLE)
         self.builder.store(value, self._variables[bank, number])
+
+    def is_sure(self, pc: int, number: int) -> bool:
+        """Whether a guard has seen to it that an access is in the window."""
+        return self._loop is not None and (pc, number) in self._loop.sure
 
     def window_offset(self, address: ir.Value) -> ir.Value:
         """How far into the window an address lies."""
@@ -243,14 +259,15 @@ class Writer:
 
     # Blocks
 
-    def block(self, block: Block) -> None:
+    def block(self, block: Block, label: ir.Block | None = None) -> None:
         """Write a block: charge it, execute it, go where it leads."""
         b = self.builder
-        b.position_at_end(self.labels[block.start])
+        b.position_at_end(label or self.labels[block.start])
+        self.pointers.clear()
         size = len(block.instructions)
         count = b.load(self._count, typ=LONG)
         needed = self.checkpoints.get(block.start)
-        if needed is not None:
+        if needed is not None and not (self._loop and self._loop.head == block.start):
             late, body = b.append_basic_block("late"), b.append_basic_block("body")
             short = b.icmp_unsigned("<", count, i64(needed))
             b.cbranch(short, late, body).set_weights([1, 100000])
@@ -264,6 +281,33 @@ class Writer:
             execute(frame, found.insn.steps)
         assert frame is not None
         self._go_on(block, frame)
+
+    def guarded(self, loop: Loop) -> None:
+        """Write a loop's guard, and its copy that relies on it."""
+        b, f = self.builder, self.function
+        slow, again = self.labels[loop.head], f.append_basic_block("again")
+        copies = {pc: f.append_basic_block(f"copy_{pc:x}") for pc in sorted(loop.body)}
+        b.position_at_end(self._guards[loop.head])
+        count = b.load(self._count, typ=LONG)
+        needed = loop.chunk + self.checkpoints[loop.head]
+        good = b.icmp_unsigned(">=", count, i64(needed))
+        for register, (low, high) in sorted(loop.reach.items()):
+            first = b.add(self.read("x", register), i64(low))
+            inside = b.icmp_unsigned("<", self.window_offset(first), self.limit(high - low))
+            good = b.and_(good, inside)
+        b.store(b.sub(count, i64(loop.chunk)), self._floor)
+        b.cbranch(good, copies[loop.head], slow)
+        self._loop, self._copies = loop, {**copies, loop.head: again}
+        b.position_at_end(again)
+        spent = b.icmp_unsigned("<", b.load(self._count, typ=LONG), b.load(self._floor, typ=LONG))
+        b.cbranch(spent, self._guards[loop.head], copies[loop.head]).set_weights([1, TURNS])
+        for pc in sorted(loop.body):
+            self.block(self.region.blocks[pc], copies[pc])
+        self._loop, self._copies = None, {}
+
+    def _label(self, pc: int) -> ir.Block:
+        """Where to go on at a block of the region."""
+        return self._copies.get(pc) or self._guards.get(pc) or self.labels[pc]
 
     def _go_on(self, block: Block, frame: RegionFrame) -> None:
         b, flow = self.builder, block.flow
@@ -284,7 +328,7 @@ class Writer:
 
     def _goto(self, pc: int) -> None:
         if pc in self.labels:
-            self.builder.branch(self.labels[pc])
+            self.builder.branch(self._label(pc))
         else:
             self.leave(Handler.PAGE_END, i64(pc))
 
@@ -295,7 +339,7 @@ class Writer:
         other = b.append_basic_block("other")
         switch = b.switch(target, other)
         for pc in self.region.targets[site]:
-            switch.add_case(i64(pc), self.labels[pc])
+            switch.add_case(i64(pc), self._label(pc))
         b.position_at_end(other)
         at = self._state("ring_at")
         entry = b.add(b.shl(b.and_(at, i64(RING - 1)), i64(4)), i64(State.offset("ring")))

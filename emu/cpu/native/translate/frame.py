@@ -74,8 +74,11 @@ class RegionFrame(Frame):
     ) -> ir.Value | None:
         """Do `action` where the address lies: in a span that has been looked up, or in the window,
         or where it is found to be."""
-        known = self.writer.span_of(self.pc.constant, self._accesses)
+        pc, number = self.pc.constant, self._accesses
         self._accesses += 1
+        if self.writer.is_sure(pc, number):
+            return action(self.at(self.writer.window, self.writer.window_offset(address)))
+        known = self.writer.span_of(pc, number)
         if known is None:
             return self._access_alone(address, size, miss, action)
         span, distance = known

@@ -19,10 +19,13 @@ WIDEST = 4096
 
 Root = tuple[str, int]
 """("x", n): register n when the block began; ("pc", address): what that instruction wrote;
-("const", 0): no root at all."""
+("join", n): a value that depends on the way taken; ("const", 0): no root at all."""
 
 Place = tuple[Root, int]
 """A root and the distance from it, in bytes."""
+
+Places = dict[int, Place]
+"""Where registers point, those excepted that still hold what they held at the begin."""
 
 
 @dataclass(eq=False)
@@ -43,8 +46,10 @@ class Span:
         return self.high - self.low
 
 
-@dataclass
-class _Access:
+@dataclass(frozen=True)
+class Access:
+    """A load or store; `key` names it as in `Span.members`."""
+
     key: tuple[int, int]
     place: Place
     size: int
@@ -53,13 +58,13 @@ class _Access:
 
 def spans(instructions: Iterable[tuple[int, Decoded]]) -> list[Span]:
     """The spans of a block's instructions that have at least two accesses."""
-    found: dict[Root, list[_Access]] = {}
-    for access in _accesses(instructions):
+    found: dict[Root, list[Access]] = {}
+    for access in follow(instructions, {}):
         found.setdefault(access.place[0], []).append(access)
     return [span for accesses in found.values() for span in _gather(accesses)]
 
 
-def _gather(accesses: list[_Access]) -> list[Span]:
+def _gather(accesses: list[Access]) -> list[Span]:
     """Accesses with one root, put together where they are near enough."""
     result: list[Span] = []
     for access in sorted(accesses, key=lambda a: a.place[1]):
@@ -73,13 +78,12 @@ def _gather(accesses: list[_Access]) -> list[Span]:
     return [span for span in result if len(span.members) > 1]
 
 
-def _accesses(instructions: Iterable[tuple[int, Decoded]]) -> list[_Access]:
+def follow(instructions: Iterable[tuple[int, Decoded]], registers: Places) -> list[Access]:
     """The loads and stores whose addresses are known in this way, those that are executed under
-    a condition excepted."""
-    registers: dict[int, Place] = {}
+    a condition excepted. `registers` is brought up to date."""
     result = []
     for pc, found in instructions:
-        written: dict[int, Place] = {}
+        written: Places = {}
         number = 0
         for step in found.insn.steps:
             if step.op in ("load", "store"):
@@ -87,7 +91,7 @@ def _accesses(instructions: Iterable[tuple[int, Decoded]]) -> list[_Access]:
                 place = _place(step.args[0], pc, found, registers)
                 is_sure = step.op == "load" or step.args[2] is None
                 if place is not None and is_sure:
-                    result.append(_Access((pc, number), place, width // 8, step.op == "store"))
+                    result.append(Access((pc, number), place, width // 8, step.op == "store"))
                 number += 1
             elif step.op == "write_x":
                 register = _register(step.args[0], found)
@@ -108,7 +112,7 @@ def _register(node: Arg, found: Decoded) -> int:
     return number
 
 
-def _place(node: Arg, pc: int, found: Decoded, registers: dict[int, Place]) -> Place | None:
+def _place(node: Arg, pc: int, found: Decoded, registers: Places) -> Place | None:
     """Where a value points, if it is a register plus a constant, or a constant."""
     if not isinstance(node, Node):
         return None
