@@ -106,7 +106,7 @@ class ReferenceEngine:
         if mode > _LAST_MODE:
             raise illegal()
         result, flags = OPERATIONS[name](mode, *operands)
-        if flags & ~words[_FFLAGS]:
+        if flags:  # raising one that is raised makes the state dirty as well, as in Spike
             words[_FFLAGS] |= flags
             words[_FS] = Dirty.DIRTY
         return result

@@ -5,12 +5,14 @@
     BASE + 0x2000     page tables: the root, 2 MiB entries, 4 KiB entries of RAM and of the window
     BASE + 0x10000    code, in slots of `SLOT` bytes; user mode runs it at the alias `USER` higher
     BASE + 0x20000    data, 8 pages; page tables show them in the window too, with other rights
-    BASE + 0x30000    values for the registers
+    BASE + 0x30000    values for the registers, and how many passes are to come
 
 A slot begins with `auipc x26, 0`, and a handler goes on with the next one, `x26 + SLOT`: whatever
 a slot did, a jump to nowhere included, the program goes on. Handlers, vectored or not, first read
 the registers that tell about the trap, which is how they are compared. ECALL asks the machine's
-handler to go on in the mode x25. They use x27 (supervisor's), x28, x30 and x31.
+handler to go on in the mode x25. They use x27 (supervisor's), x28, x30 and x31. At the end of the
+slots everything begins again with the prologue, as many times as the program has passes: what was
+translated during the first is executed in the next.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ ROOT, MEGA, SMALL, WINDOW_TABLE, FOURTH = (BASE + 0x2000 + 0x1000 * i for i in r
 CODE, DATA, VALUES = BASE + 0x1_0000, BASE + 0x2_0000, BASE + 0x3_0000
 START = BASE + 0x3_8000
 """Where Spike begins: what only it must do (its timer would ring) before the prologue."""
+PASSES = VALUES + 0x400
 TOHOST = BASE + 0x3_F000
 WINDOW = 0x4000_0000
 USER = 0x4000_0000  # user mode's addresses of code: BASE + USER and so on
@@ -110,6 +113,7 @@ class Program:
     x: tuple[int, ...] = (0,) * 32
     f: tuple[int, ...] = (0,) * 32
     data: bytes = bytes(16)
+    passes: int = 1
 
     @property
     def alias(self) -> int:
@@ -149,9 +153,18 @@ _TIMER = (
 
 _END = (
     ("li x25, 7", "ecall"),
+    (
+        f"li x9, {PASSES}",
+        "ld x8, 0(x9)",
+        "addi x8, x8, -1",
+        "sd x8, 0(x9)",
+        "beqz x8, SLOT_END",
+        f"li x9, {PROLOGUE}",
+        "jr x9",
+    ),
     (f"li x9, {TOHOST}", "li x8, 1", "csrw mie, x0", "sd x8, 0(x9)", "wfi", "j .-4"),
 )
-"""Goes to machine mode and ends the simulation."""
+"""Goes to machine mode and begins again, or ends the simulation."""
 
 
 def _entry(paddr: int, rights: int) -> bytes:
@@ -215,6 +228,7 @@ def image(program: Program) -> bytes:
     parts += [(end + i * SLOT, slot_code(s, end + i * SLOT)) for i, s in enumerate(_END)]
     parts.append((DATA, program.data * (8 * _PAGE // len(program.data))))
     parts.append((VALUES, struct.pack("<64Q", *program.x, *program.f)))
+    parts.append((PASSES, struct.pack("<Q", program.passes)))
     parts.append((START, assemble(_TIMER, START, {}, _PAGE)))
     for at, data in parts:
         ram[at - BASE : at - BASE + len(data)] = data

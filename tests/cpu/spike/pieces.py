@@ -237,14 +237,15 @@ def _harmless(mnemonic: str, word: int) -> bool:
 
 
 def page_table(rng: random.Random, mode: int) -> Lines:
-    """A page table entry of the window: read, written, forgotten in some way; then an access."""
+    """A page table entry of the window: read, written, forgotten in some way; then an access.
+    Where a fence is illegal no entry is written: without one, old translations may live on."""
     page = rng.randrange(8)
     entry = (DATA + rng.randrange(8) * 0x1000) >> 2
     entry |= rng.choice((0xCF, 0xC7, 0x0F, 0x07, 0x1F, 0xDF, 0x17, 0xD7, 0x05, 0x03, 0x01, 0x43))
     entry |= rng.choice((0, 0, 0, 0x100, 1 << 54, 1 << 60, 1 << 61, 1 << 63, 16))
     lines = [f"li x9, {window_entry(page) + (USER if mode == 0 else 0)}", f"ld {_free(rng)}, 0(x9)"]
     if rng.random() < 0.6:
-        lines += [f"li x8, {entry}", "sd x8, 0(x9)", "sfence.vma"]
+        lines += [f"li x8, {entry}", "sfence.vma", "sd x8, 0(x9)", "sfence.vma"]
     lines += [f"li x10, {WINDOW_DATA + page * 0x1000 + 64:#x}"]
     lines += [rng.choice(("ld x6, 0(x10)", "sd x7, 0(x10)", "jr x10"))]
     return lines
@@ -284,9 +285,90 @@ def protection_registers(rng: random.Random, mode: int) -> Lines:
     return [*lines, f"csrw {name}, x9", "sfence.vma", f"csrr {_free(rng)}, {name}"]
 
 
+def _counted(rng: random.Random, body: Lines, start: Lines | None = None) -> Lines:
+    """`start`, then `body` some times."""
+    count = rng.choice((2, 3, 5, 9, 17, 30))
+    return [
+        *(start or []),
+        f"li x20, {count}",
+        "again:",
+        *body,
+        "addi x20, x20, -1",
+        "bnez x20, again",
+    ]
+
+
+def loops(rng: random.Random, mode: int) -> Lines:
+    """Counted loops of anything that is no system instruction, with a branch that goes either way
+    and with pointers that wander at times, from page to page."""
+    kinds = (operands.INTEGER, operands.INTEGER, operands.FLOAT, _PLAIN)
+    body = [instruction(rng, rng.choice(rng.choice(kinds))) for _ in range(rng.randint(1, 6))]
+    start = []
+    if rng.random() < 0.5:
+        start = [f"li x10, {_address(rng, mode)}", "mv x2, x10", "addi x11, x10, 64"]
+        body.append(f"addi x10, x10, {rng.choice((8, -8, 7, 120, 1016))}")
+    if rng.random() < 0.4:
+        body += [
+            f"andi x9, x20, {rng.choice((1, 2, 4))}",
+            "beqz x9, over",
+            "addi x6, x6, 3",
+            "over:",
+        ]
+    return _counted(rng, body, start)
+
+
+def rounding_loops(rng: random.Random, mode: int) -> Lines:
+    """Loops in which the rounding mode or the flags change, or are looked at."""
+    body = [instruction(rng, rng.choice(operands.FLOAT)) for _ in range(rng.randint(1, 4))]
+    kinds = ("csrr x7, fflags", "fsflags x7, x0", "frcsr x7", "fsrm x20", "csrwi frm, 3",
+             "csrsi frm, 1", "csrwi fflags, 0", "csrci frm, 7")  # fmt: skip
+    body.insert(rng.randrange(len(body) + 1), rng.choice(kinds))
+    if rng.random() < 0.5:
+        body.append("xor x8, x8, x7")
+    return _counted(rng, body)
+
+
+def reservation_loops(rng: random.Random, mode: int) -> Lines:
+    """Atomic additions by LR and SC, at an address that may not be accessed at times."""
+    size = rng.choice("wd")
+    body = [f"lr.{size} x6, (x10)", f"add x7, x6, {_any(rng)}", f"sc.{size} x12, x7, (x10)"]
+    body.append("bnez x12, again")
+    return _counted(rng, body, [f"li x10, {_address(rng, mode)}", "andi x10, x10, -8"])
+
+
+def changing_code(rng: random.Random, mode: int) -> Lines:
+    """A loop that exchanges two of its instructions, with FENCE.I."""
+    first, second = (
+        f"{rng.choice(('addi', 'xori', 'slli'))} x7, x7, {rng.randrange(1, 63)}" for _ in "12"
+    )
+    body = ["one:", first, "two:", second, "lw x6, 0(x9)", "lw x8, 0(x13)", "sw x8, 0(x9)"]
+    body += ["sw x6, 0(x13)", "fence.i"]
+    return _counted(rng, body, ["la x9, one", "la x13, two"])
+
+
+def changing_pages(rng: random.Random, mode: int) -> Lines:
+    """A loop that shows one page and another at the same address, or one with other rights, with
+    SFENCE.VMA; user mode cannot."""
+    if mode == 0:
+        return page_table(rng, mode)
+    page = rng.randrange(8)
+    start = [
+        f"li x9, {window_entry(page)}",
+        f"li x10, {WINDOW_DATA + page * 0x1000 + 0x100:#x}",
+        "ld x6, 0(x9)",
+        "sfence.vma",
+    ]
+    bit = rng.choice((0x400, 0x400, 2, 4, 8, 16))
+    fence = rng.choice(("sfence.vma", "sfence.vma x10, x0"))
+    access = rng.choice(("lw x7, 0(x10)", "sw x20, 4(x10)", "amoadd.w x7, x20, (x10)"))
+    body = [f"xori x6, x6, {bit}", "sd x6, 0(x9)", fence, access]
+    return _counted(rng, body, start)
+
+
 Piece = Callable[[random.Random, int], Lines]
 PIECES: tuple[Piece, ...] = (
     integers, floats, memory, memory, atomics, csr, csr, absent, status, status, interrupts,
     waiting, delegation, exceptions, hop, hop, returns, jumps, words, words, page_table, fences,
-    protection, protection_registers,
+    protection, protection_registers, loops, loops, loops, loops, rounding_loops, rounding_loops,
+    reservation_loops, changing_code, changing_pages,
 )  # fmt: skip

@@ -10,23 +10,25 @@ from hypothesis import strategies as st
 
 from emu.errors import AiosError
 from tests.cpu.agreement import operands
-from tests.cpu.spike.layout import BASE, CODE, SUPERVISOR, Program, slot_code
+from tests.cpu.spike.layout import BASE, CODE, DATA, SUPERVISOR, Program, slot_code
 from tests.cpu.spike.pieces import PIECES, Piece
 
 _SEEDS = st.integers(0, 1 << 24)
+_TRIES = 100
 _DELEGABLE = 0b1011_0000_1111_1110  # no environment calls: they hop
 
 
 def slot(seed: int, mode: int, pieces: Sequence[Piece] = PIECES) -> tuple[str, ...]:
     """A piece that fits, the same for the same seed."""
     rng = random.Random(seed)
-    while True:
+    for _ in range(_TRIES):
         lines = tuple(rng.choice(pieces)(rng, mode))
         try:
             slot_code(lines, CODE)
         except AiosError:  # too long, or a constant that is none
             continue
         return lines
+    raise ValueError(f"None of {[piece.__name__ for piece in pieces]} fits into a slot.")
 
 
 def _data(rng: random.Random) -> bytes:
@@ -36,6 +38,14 @@ def _data(rng: random.Random) -> bytes:
     for at in (0, 0x30, 0x38, 0x3C, 0x3E):
         data[at : at + 2] = bytes(2)
     return bytes(data)
+
+
+def registers(rng: random.Random) -> tuple[int, ...]:
+    """Any values, but pointers to data where pieces expect them: what they store must not be code,
+    nor a register's value for the next pass."""
+    return tuple(
+        DATA if i in operands.POINTERS else operands.integer(rng) if i else 0 for i in range(32)
+    )
 
 
 @st.composite
@@ -53,7 +63,8 @@ def programs(draw: st.DrawFn) -> Program:
             ("stvec", SUPERVISOR | draw(st.integers(0, 1))),
             ("medeleg", rng.getrandbits(16) & _DELEGABLE if draw(st.booleans()) else 0),
         ),
-        x=(0, *(operands.integer(rng) for _ in range(31))),
+        x=registers(rng),
         f=tuple(operands.floating(rng) for _ in range(32)),
         data=_data(rng),
+        passes=draw(st.integers(1, 3)),
     )

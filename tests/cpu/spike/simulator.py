@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tests.cpu.spike.layout import BASE, SIZE, TOHOST
 
 ISA = "rv64gc_zba_zbb_zbs_zicntr_zicclsm_svadu"
-_MOST, _LIMIT = 3000, 500_000
+_MOST, _LIMIT = 6000, 500_000
 """Instructions compared, and executed at most: Spike counts up to 5,000 for each trap."""
 
 _COMMIT = re.compile(r"core   0: (\d) 0x([0-9a-f]{16}) \(0x([0-9a-f]+)\)(.*)")
