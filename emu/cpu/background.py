@@ -8,7 +8,8 @@
 The function takes bytes and gives bytes. Its process is started by the first request, has a
 lower claim on a core, serves requests in their order, and ends when all who use it have closed it
 or its parent ends in whatever way; what it is doing then it may still finish, within `GRACE`
-seconds, for the sake of what it leaves on disk. All Backgrounds of one function share a process:
+seconds, for the sake of what it leaves on disk. A request that can wait is served `later`: when
+there has been no other for a while, or at the end. All Backgrounds of one function share a process:
 those of the harts of a machine. Nothing here is needed for a right result: a request that fails is
 answered with a `str`, and where a process cannot be had, or has died twice, every request is.
 
@@ -23,24 +24,27 @@ import os
 import struct
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 if TYPE_CHECKING:
     import queue
-    import threading
 
 Key = TypeVar("Key")
 """Whatever the caller names its requests by; it stays in the parent."""
 
 _Answer = bytes | str
+_Request = tuple[int, bool, bytes]
 
 GRACE = 2.0
 """Seconds that a process may go on after its parent has closed it, to finish a request."""
 
+_IDLE = 2.0
+"""Seconds without a request after which one that can wait is served."""
+
 _HEADER = struct.Struct("<QBI")
-"""Number of the request, whether it failed (0 in requests), bytes that follow."""
+"""Number of the request, whether it can wait or, in answers, has failed, bytes that follow."""
 
 _CHUNK = 1 << 20
 _NICE = 5
@@ -66,11 +70,11 @@ class Background(Generic[Key]):
         self._answers: list[tuple[int, _Answer]] = []
         self._service: _Service | None = None
 
-    def submit(self, key: Key, request: bytes) -> None:
-        """Have `function(request)` run; a later `poll` gives its answer under `key`."""
+    def submit(self, key: Key, request: bytes, *, later: bool = False) -> None:
+        """Have `function(request)` run; some `poll` to come gives its answer under `key`."""
         if self._service is None:
             self._service = _service(self.function)
-        self._keys[self._service.submit(self._answers, request)] = key
+        self._keys[self._service.submit(self._answers, request, later)] = key
 
     @property
     def pending(self) -> int:
@@ -78,7 +82,7 @@ class Background(Generic[Key]):
         return len(self._keys)
 
     def poll(self) -> list[tuple[Key, _Answer]]:
-        """Answers that have arrived, in the order of the requests: bytes, or why there are none.
+        """Answers that have arrived, in their order: bytes, or why there are none.
 
         It also passes on what the pipe had no room for, so call it now and then while requests are
         pending; a call without any costs next to nothing.
@@ -129,16 +133,16 @@ class _Service:
 
     def __init__(self, function: str) -> None:
         self._function = function
-        self._requests: dict[int, tuple[list[tuple[int, _Answer]], bytes]] = {}
+        self._requests: dict[int, tuple[list[tuple[int, _Answer]], bytes, bool]] = {}
         self._worker: _Worker | None = None
         self._deaths = self._count = 0
 
-    def submit(self, answers: list[tuple[int, _Answer]], request: bytes) -> int:
+    def submit(self, answers: list[tuple[int, _Answer]], request: bytes, later: bool) -> int:
         """Send a request; gives its number."""
         self._count += 1
-        self._requests[self._count] = (answers, request)
+        self._requests[self._count] = (answers, request, later)
         if self._worker is not None:
-            self._worker.send(self._count, request)
+            self._worker.send(self._count, request, later)
         else:
             self._start()
         return self._count
@@ -166,8 +170,8 @@ class _Service:
             self._requests.pop(number, None)
 
     def _answer(self, number: int, answer: _Answer) -> None:
-        answers, _ = self._requests.pop(number, ([], b""))
-        answers.append((number, answer))
+        if number in self._requests:  # else nobody waits for it any more
+            self._requests.pop(number)[0].append((number, answer))
 
     def _start(self) -> None:
         """Start a process and send it all requests; answer them where that cannot be."""
@@ -178,24 +182,26 @@ class _Service:
             except OSError as error:
                 self._deaths, why = _DEATHS, f"no process can be started: {error}"
         if self._worker is None:
-            self._fail(len(self._requests), why)
+            self._fail([*self._requests], why)
             return
-        for number, (_, request) in self._requests.items():
-            self._worker.send(number, request)
+        for number, (_, request, later) in self._requests.items():
+            self._worker.send(number, request, later)
 
     def _died(self) -> None:
-        """Blame the oldest request, which was being served; another process serves the others."""
+        """Blame the request that was being served, the oldest that cannot wait; another process
+        serves the others."""
         if self._worker is not None:
             self._worker.stop()
         self._worker = None
         self._deaths += 1
-        self._fail(1, "its process died")
+        served = [n for n, (_, _, later) in self._requests.items() if not later]
+        self._fail((served or [*self._requests])[:1], "its process died")
         if self._requests:
             self._start()
 
-    def _fail(self, count: int, why: str) -> None:
-        """Answer the `count` oldest requests."""
-        for number in list(self._requests)[:count]:
+    def _fail(self, numbers: list[int], why: str) -> None:
+        """Answer these requests."""
+        for number in numbers:
             self._answer(number, f"'{self._function}' did not answer, because {why}.")
 
 
@@ -231,9 +237,9 @@ class _Worker:
         # also when nobody closes it: a process that is no longer referred to is not left behind
         self.stop = weakref.finalize(self, _end, os.getpid(), process, (self._to, self._from))
 
-    def send(self, number: int, request: bytes) -> None:
+    def send(self, number: int, request: bytes, later: bool) -> None:
         """Send a request, now or, where the pipe is full, by and by."""
-        self._unsent += _HEADER.pack(number, 0, len(request)) + request
+        self._unsent += _HEADER.pack(number, later, len(request)) + request
         self._flush()
 
     def receive(self) -> tuple[list[tuple[int, bytes | str]], bool]:
@@ -318,20 +324,39 @@ def serve(function: str) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints cannot come between the frames
-    requests: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-    working = threading.Lock()
-    threading.Thread(target=_read_requests, args=(requests, working), daemon=True).start()
+    requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     run = _resolve(function)
-    while True:
-        number, request = requests.get()
-        with working:
-            try:
-                failed, content = 0, run(request)
-            except Exception as error:
-                failed, content = 1, f"{type(error).__name__}: {error}".encode()
-        with suppress(BrokenPipeError):  # the reader is about to end the process
+    for number, request in _in_order(requests):
+        try:
+            failed, content = 0, run(request)
+        except Exception as error:
+            failed, content = 1, f"{type(error).__name__}: {error}".encode()
+        with suppress(BrokenPipeError):  # the parent has ended, but not yet we
             answers.write(_HEADER.pack(number, failed, len(content)) + content)
             answers.flush()
+    os._exit(0)
+
+
+def _in_order(requests: queue.SimpleQueue[_Request | None]) -> Iterator[tuple[int, bytes]]:
+    """The requests as they are to be served, until None has come out of the queue."""
+    import queue
+
+    waiting: list[tuple[int, bytes]] = []
+    while True:
+        try:
+            found = requests.get(timeout=_IDLE if waiting else None)
+        except queue.Empty:
+            yield waiting.pop(0)
+            continue
+        if found is None:
+            yield from waiting
+            return
+        number, later, request = found
+        if later:
+            waiting.append((number, request))
+        else:
+            yield number, request
 
 
 def _resolve(function: str) -> Callable[[bytes], bytes]:
@@ -350,17 +375,23 @@ def _resolve(function: str) -> Callable[[bytes], bytes]:
     return run
 
 
-def _read_requests(requests: queue.SimpleQueue[tuple[int, bytes]], working: threading.Lock) -> None:
-    """Queue the frames of standard input. Where they end, so does the process: after the request
-    that it is `working` on, if that does not take long, and before any other."""
+def _read_requests(requests: queue.SimpleQueue[_Request | None]) -> None:
+    """Queue the frames of standard input. Where they end, those that are still in the queue and
+    cannot wait are in vain, and soon the process ends, done or not."""
     import queue
+    import time
 
     source: BinaryIO = sys.stdin.buffer
     while len(header := source.read(_HEADER.size)) == _HEADER.size:
-        number, _, size = _HEADER.unpack(header)
-        requests.put((number, source.read(size)))
+        number, later, size = _HEADER.unpack(header)
+        requests.put((number, bool(later), source.read(size)))
+    left = []
     with suppress(queue.Empty):
         while True:
-            requests.get_nowait()
-    working.acquire(timeout=GRACE)
+            left.append(requests.get_nowait())
+    for request in left:
+        if request is not None and request[1]:
+            requests.put(request)
+    requests.put(None)
+    time.sleep(GRACE)
     os._exit(0)

@@ -85,14 +85,33 @@ def compile_cached(
     `source_key` of the code that `build` is made of. Its first word begins the entry's name.
     `symbols` are as for `load`.
     """
+    return load(compiled(key, build, opt=opt, passes=passes), symbols)
+
+
+def compiled(
+    key: str,
+    build: Callable[[], Printable],
+    *,
+    opt: int = 3,
+    passes: Sequence[str] | None = None,
+) -> bytes:
+    """What `compile_cached` loads, and what it is called with: kept, or made and then kept."""
+    stored = kept(key, opt=opt, passes=passes)
+    if stored is None:
+        stored = compile_code(str(build()), opt=opt, passes=passes)
+        disk.write(_entry(key, opt, passes), stored)
+    return stored
+
+
+def kept(key: str, *, opt: int = 3, passes: Sequence[str] | None = None) -> bytes | None:
+    """What `compiled` gives when it has nothing to make, else None."""
+    return disk.read(_entry(key, opt, passes))
+
+
+def _entry(key: str, opt: int, passes: Sequence[str] | None) -> str:
+    """The name of a module in the cache."""
     identity = "\n".join([key, *(passes or ()), str(opt), host_key()])
-    name = f"{key.split()[0]}-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
-    stored = disk.read(name)
-    if stored is not None:
-        return load(stored, symbols)
-    compiled = compile_code(str(build()), opt=opt, passes=passes)
-    disk.write(name, compiled)
-    return load(compiled, symbols)
+    return f"{key.split()[0]}-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
 
 
 def compile_code(text: str, *, opt: int = 3, passes: Sequence[str] | None = None) -> bytes:

@@ -128,6 +128,15 @@ def test_a_request_that_kills_the_process_fails_alone(start: Start) -> None:
     }
 
 
+def test_a_request_that_can_wait_is_not_blamed_for_another(start: Start) -> None:
+    background = start("die_if_asked")
+    background.submit("patient", b"1", later=True)
+    background.submit("die", b"die")
+    answers = collect(background)
+    assert answers["patient"] == b"1"
+    assert isinstance(answers["die"], str)
+
+
 def test_a_process_that_dies_again_is_not_replaced(start: Start) -> None:
     background = start("die_if_asked")
     for key in ("a", "b", "c"):
@@ -150,6 +159,25 @@ def test_without_processes_every_request_is_answered(
     answer = collect(background)["a"]
     assert isinstance(answer, str)
     assert "because no process can be started: " in answer
+
+
+def test_a_request_that_can_wait_lets_others_go_first(start: Start) -> None:
+    background = start("double")
+    background.submit("patient", b"1", later=True)
+    for key in ("a", "b"):
+        background.submit(key, b"2")
+    assert [*collect(background)] == ["a", "b", "patient"]
+
+
+def test_a_request_that_can_wait_is_served_at_the_end(start: Start, tmp_path: Path) -> None:
+    background = start("write_twice")
+    background.submit("patient", bytes(tmp_path / "file"), later=True)
+    background.close()
+    for _ in range(200):
+        time.sleep(0.02)
+        if (tmp_path / "file").exists() and len((tmp_path / "file").read_text().split()) == 2:
+            break
+    assert (tmp_path / "file").read_text().startswith("begun\n")
 
 
 def test_all_users_of_a_function_share_a_process(start: Start) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import ctypes
 
+from emu.cpu.background import Background
 from emu.cpu.hart import Hart
 from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import first_region, number_handlers
+from emu.cpu.native.translate.translation import INTERPRETER, SERVICE
 from emu.cpu.native.translate.translator import Translator
 from emu.cpu.reference import ReferenceEngine
 from emu.cpu.state import ENTERED, PAGE_SIZE, TLB_ENTRIES, WINDOWS, Dirty, Exit, State
@@ -51,7 +53,12 @@ class NativeEngine:
         self._reference = ReferenceEngine(hart)
         self._pages = CodePages(hart.state)
         self._marked: frozenset[int] = frozenset()
-        self._run = handlers.install(hart.state)
+        in_haste = translate == "background"
+        self._run = handlers.install(hart.state, in_haste=in_haste)
+        self._better: Background[None] | None = None
+        if in_haste and not handlers.is_good():
+            self._better = Background(SERVICE)
+            self._better.submit(None, INTERPRETER, later=True)
         self._address = ctypes.c_void_p(hart.state.address)
         self._translator: Translator | None = None
         if translate != "off":
@@ -103,6 +110,15 @@ class NativeEngine:
         else:
             self._slice = self._least_slice
         self._due = self._slice
+        if self._better is not None:
+            self._improve(self._better)
+
+    def _improve(self, better: Background[None]) -> None:
+        """Go on with well compiled handlers as soon as they are there."""
+        for _, answer in better.poll():
+            if isinstance(answer, bytes):
+                self._run = handlers.improve(self._state, answer)
+            self._better = None
 
     def _reopen(self) -> None:
         """Open the translations on pages that emitted code has entered by itself."""

@@ -1,5 +1,9 @@
 """The handlers as machine code: compiled once, kept in the cache, entered in a state's table.
 
+Well compiled code is what nearly every run finds. The first one ever need not wait for it: it
+begins with code made in haste, which takes a third of the time to make and executes at two thirds
+of the speed, until the background process has made the other (`improve`).
+
 Those of tensor instructions are code of their own, which is got when a hart first uses its tensor
 unit: they are a third of all, and most programs that a machine is started for never need them.
 """
@@ -7,40 +11,81 @@ unit: they are a third of all, and most programs that a machine is started for n
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
-from emu.cpu.jit import Code, compile_cached, source_key
+from emu.cpu.jit import Code, compile_cached, compiled, kept, load, source_key
 from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import is_tensor, number_handlers
 from emu.cpu.state import Exit, State
+
+Run = Callable[[ctypes.c_void_p], None]
+"""Executes instructions, given the address of a state."""
 
 _PASSES = ("simplify_cfg", "instruction_combine")
 """Handlers have neither loops nor calls: what LLVM's third level does besides takes as long as
 making the machine code, and no program is measurably faster for it."""
 
+_loaded: dict[str, Code] = {}
+"""The interpreter's code that this process has: "good", "hasty", or both."""
 
-@cache
-def interpreter_code() -> Code:
-    """The interpreter's code, the same for every hart."""
-    return _compiled("interpreter", {})
+
+def interpreter_code(*, in_haste: bool = False) -> Code:
+    """The interpreter's code, the same for every hart: well compiled, unless that would have to be
+    done now and is wanted `in_haste`."""
+    if not is_good():
+        stored = kept(_key("interpreter"), opt=2, passes=_PASSES)
+        if stored is None and in_haste:
+            if "hasty" not in _loaded:
+                key = _key("hasty-interpreter")
+                _loaded["hasty"] = compile_cached(key, _build, opt=0, passes=())
+            return _loaded["hasty"]
+        _loaded["good"] = load(stored or good_interpreter())
+    return _loaded["good"]
+
+
+def is_good() -> bool:
+    """Whether this process has well compiled code."""
+    return "good" in _loaded
+
+
+def good_interpreter() -> bytes:
+    """The interpreter's code, well compiled, which takes a second where it is not kept."""
+    return compiled(_key("interpreter"), _build, opt=2, passes=_PASSES)
 
 
 @cache
 def tensor_code() -> Code:
     """The code of the tensor instructions' handlers."""
-    code = interpreter_code()
+
+    def build() -> Any:
+        from emu.cpu.native import interpreter
+
+        return interpreter.build_tensors()
+
+    code = interpreter_code(in_haste=True)
     ends = ["enter", *(f"exit_{why.name.lower()}" for why in Exit)]
-    return _compiled("tensor-handlers", {name: code.address(name) for name in ends})
+    symbols = {name: code.address(name) for name in ends}
+    return compile_cached(_key("tensor-handlers"), build, opt=2, passes=_PASSES, symbols=symbols)
 
 
-def install(state: State) -> Callable[[ctypes.c_void_p], None]:
+def install(state: State, *, in_haste: bool = False) -> Run:
     """Enter all handlers in the state's table, those of tensor instructions as SLOW; gives the
-    function that executes instructions, given the address of the state."""
-    code = interpreter_code()
-    _enter(state, code, [*Handler, *(n for n in number_handlers().values() if n != Handler.SLOW)])
+    function that executes instructions."""
+    code = interpreter_code(in_haste=in_haste)
+    _enter(state, code, _numbers())
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("run"))
+
+
+def improve(state: State, good: bytes) -> Run:
+    """Enter `good_interpreter`'s code where there was code made in haste, which goes on to exist:
+    other harts may execute it."""
+    if not is_good():
+        _loaded["good"] = load(good)
+    tensors = {n for instruction, n in number_handlers().items() if is_tensor(instruction)}
+    _enter(state, _loaded["good"], _numbers(), besides=tensors)
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_loaded["good"].address("run"))
 
 
 def install_tensors(state: State) -> None:
@@ -49,21 +94,25 @@ def install_tensors(state: State) -> None:
     _enter(state, tensor_code(), numbers)
 
 
-def _enter(state: State, code: Code, numbers: Iterable[int]) -> None:
-    """Enter the addresses of a module's constant `handlers` under these numbers, in order."""
-    numbers = [*numbers]
+def _numbers() -> list[int]:
+    """The numbers of the handlers in the interpreter's constant `handlers`."""
+    return [*Handler, *(n for n in number_handlers().values() if n != Handler.SLOW)]
+
+
+def _enter(state: State, code: Code, numbers: list[int], besides: Collection[int] = ()) -> None:
+    """Enter the addresses of a module's constant `handlers` under these numbers, in order, except
+    for some."""
     addresses = (ctypes.c_uint64 * len(numbers)).from_address(code.address("handlers"))
     for number, address in zip(numbers, addresses, strict=True):
-        state.handlers[number] = address
+        if number not in besides:
+            state.handlers[number] = address
 
 
-def _compiled(name: str, symbols: dict[str, int]) -> Code:
-    def build() -> Any:
-        # only here: a warm start needs no LLVM
-        from emu.cpu.native import interpreter
+def _build() -> Any:
+    from emu.cpu.native import interpreter  # only here: a warm start needs no LLVM
 
-        return interpreter.build_tensors() if symbols else interpreter.build()
+    return interpreter.build()
 
-    sources = source_key("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit")
-    key = f"{name} {sources}"
-    return compile_cached(key, build, opt=2, passes=_PASSES, symbols=symbols)
+
+def _key(name: str) -> str:
+    return f"{name} {source_key('emu.isa', 'emu.cpu.native', 'emu.cpu.state', 'emu.cpu.jit')}"

@@ -22,11 +22,8 @@ from emu.cpu.native.layout import CELL_SIZE, NO_PAGE, RECORD_SIZE, RECORDS, Cell
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.image import Image, Page
 from emu.cpu.native.translate.shelf import Shelf
-from emu.cpu.native.translate.translation import Request, Translation
+from emu.cpu.native.translate.translation import SERVICE, Request, Translation
 from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
-
-_ANSWER = "emu.cpu.native.translate.compiler:answer"
-"""What the background process runs, which all harts share."""
 
 HOT = 2
 """How often code must be seen on a page before it is translated; twice as often the next time."""
@@ -101,7 +98,7 @@ class Translator:
         self._patience: dict[int, int] = {}
         self._taken: dict[int, set[int]] = {}
         self._pages: dict[int, list[Installed]] = {}
-        self._background: Background[int] = Background(_ANSWER)
+        self._background: Background[int] = Background(SERVICE)
         self._shelf: Shelf | None = None
         self._breakpoints: Collection[int] = ()
 
