@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 
+from emu.cpu.native.handlers import interpreter_code
+
 settings.register_profile("dev", deadline=None, max_examples=40)
 settings.register_profile(
     "ci",
@@ -19,6 +21,12 @@ settings.register_profile(
 )
 settings.register_profile("deep", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_interpreter() -> None:
+    """Have the interpreter well compiled before any machine would begin with one made in haste."""
+    interpreter_code()
 
 
 @pytest.fixture
