@@ -26,6 +26,9 @@ _CSRS_TO_READ = (
     "mstatus", "mip", "mie", "mcycle", "minstret", "mcause", "mhartid", "misa", "tcause", "0x7c0",
 )  # fmt: skip
 _LARGEST = 1500
+_STRIDES = (1, 2, 4, 8, 8, 8, 16, 24, -8, -16, 1000, 2000)
+_STRIDE_STARTS = ("DATA", "DATA+0x400", "DATA+0x7f00", "DATA2+0x1ff8", "DATA2+0x7000", "END-0x200")
+"""Far enough from code, whichever way: a store there would be one without a FENCE.I."""
 
 
 class Writer:
@@ -150,6 +153,28 @@ class Writer:
         self.emit(f"{test}:", f"addi {counter}, {counter}, -1", f"bgtz {counter}, {top}")
         self.emit(f"{end}:")
         self._loops -= 1
+        return None
+
+    def stride(self) -> None:
+        """A loop over memory by a pointer that changes in steps, up to the end of what is there."""
+        rng, counters = self.rng, _COUNTERS[self.part]
+        if self._loops >= len(counters):
+            return self.integers()
+        counter, top, rare = f"x{counters[self._loops]}", self.label(), self.label()
+        start, step = rng.choice(_STRIDE_STARTS), rng.choice(_STRIDES)
+        turns = min(rng.choice((3, 9, 20, 100)), 0x8000 // abs(step))
+        self.emit(f"li x28, {start}", f"li {counter}, {turns}", f"{top}:")
+        for _ in range(rng.randint(1, 3)):
+            size, offset = rng.choice("bhwd"), rng.choice((0, 0, 8, 1, -8, 40))
+            self.emit(f"l{size} {self.free()}, {offset}(x28)")
+            if rng.random() < 0.6:
+                self.emit(f"s{size} {self.any()}, {rng.choice((0, 8, -8, 200))}(x28)")
+            if rng.random() < 0.3:
+                self.emit(instruction(rng, rng.choice(operands.INTEGER)))
+        if rng.random() < 0.3:
+            self.emit(self.branch(rare), "addi x28, x28, 0", f"{rare}:")
+        self.emit(f"addi x28, x28, {step}", f"addi {counter}, {counter}, -1")
+        self.emit(f"bgtz {counter}, {top}")
         return None
 
     def irreducible(self) -> None:
@@ -366,10 +391,10 @@ class Writer:
 Piece = Callable[[Writer], None]
 _SHARES: dict[Piece, float] = {
     Writer.integers: 26, Writer.floats: 9, Writer.memory: 14, Writer.atomics: 4,
-    Writer.computed_address: 6, Writer.choice: 8, Writer.loop: 9, Writer.irreducible: 3,
-    Writer.jump_table: 3, Writer.call: 8, Writer.recursion: 2, Writer.coroutines: 1,
-    Writer.overlap: 3, Writer.self_modifying: 2, Writer.control: 3, Writer.exception: 1.5,
-    Writer.fences: 1, Writer.device: 1, Writer.wild: 0.2, Writer.alias: 5,
+    Writer.computed_address: 6, Writer.choice: 8, Writer.loop: 9, Writer.stride: 3,
+    Writer.irreducible: 3, Writer.jump_table: 3, Writer.call: 8, Writer.recursion: 2,
+    Writer.coroutines: 1, Writer.overlap: 3, Writer.self_modifying: 2, Writer.control: 3,
+    Writer.exception: 1.5, Writer.fences: 1, Writer.device: 1, Writer.wild: 0.2, Writer.alias: 5,
     Writer.page_table: 2, Writer.address_space: 1,
 }  # fmt: skip
 _ALL, _WEIGHTS = tuple(_SHARES), tuple(_SHARES.values())

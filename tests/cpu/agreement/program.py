@@ -42,6 +42,7 @@ def symbols(mode: str) -> dict[str, int]:
     names = {"CODE": base + 0x1_0000, "DATA": base + 0x2_0000}
     names["DATA2"] = base + 0x6_0000 if paged else DATA
     names["DEVICE"] = WINDOW + 0x3_0000 if paged else DEVICE
+    names["END"] = base + 0x2_8000 if paged else BASE + SIZE
     names["NOWHERE"] = 0x6000_0000
     return names
 

@@ -58,11 +58,16 @@ def instruction_at(code: Image, pc: int) -> int:
 
 def program(*lines: str, mode: str = "machine", offset: int = 0) -> Program:
     """A program of these lines; registers hold small numbers, x10 and x11 addresses of data."""
-    text = [part.strip() for line in lines for part in line.split(";")]
+    text = [part for line in lines for part in split(line)]
     x = [0, *range(1, 32)]
     x[10], x[11] = DATA + 0x1000, DATA + 0x2000
     f = tuple(0x3FF0_0000_0000_0000 + (n << 44) for n in range(32))
     return Program(tuple(text), mode, offset, tuple(x), f, bytes(range(1, 65)))
+
+
+def split(text: str) -> list[str]:
+    """Lines of a text in which `;` parts them, too."""
+    return [line.strip() for line in text.replace("\n", ";").split(";") if line.strip()]
 
 
 class Pair:

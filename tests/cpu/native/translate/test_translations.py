@@ -11,7 +11,7 @@ from emu.cpu.state import PAGE_SIZE
 from emu.isa.assemble import assemble_line
 from tests.cpu.agreement.program import CODE, DATA, WINDOW
 from tests.cpu.agreement.world import LEAVES
-from tests.cpu.native.translate.guest import Pair, program
+from tests.cpu.native.translate.guest import Pair, program, split
 
 LOOP = """
 main: ; li x18, 40
@@ -27,12 +27,8 @@ top: ; addi x5, x5, 1 ; {} ; addi x6, x6, 1 ; addi x18, x18, -1 ; bnez x18, top 
 """
 
 
-def lines(text: str) -> list[str]:
-    return [line.strip() for line in text.replace("\n", ";").split(";") if line.strip()]
-
-
 def test_a_run_ends_at_every_instruction_of_a_region() -> None:
-    pair = Pair(program(*lines(LOOP)))
+    pair = Pair(program(*split(LOOP)))
     pair.warm()
     assert pair.share(400) > 0.8
     for budget in range(1, 60):
@@ -51,7 +47,7 @@ def test_a_trap_in_the_middle_of_a_region_leaves_what_was_done_before_it(trap: s
     text = STORES.format(f"andi x4, x5, 7 ; bnez x4, over ; {trap} ; over:")
     text = text.replace("main: ;", "main: ; li x28, NOWHERE ; addi x29, x10, 1 ;")
     text = text.replace("addi x5", "li x30, NOWHERE ; addi x5")  # which is the handler's
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.warm()
     for budget in (1, 2, 3, 5, 8, 13, 200):
         pair.go(budget)
@@ -59,7 +55,7 @@ def test_a_trap_in_the_middle_of_a_region_leaves_what_was_done_before_it(trap: s
 
 
 def test_an_interrupt_is_taken_between_any_two_instructions_of_a_region() -> None:
-    pair = Pair(program(*lines(LOOP)))
+    pair = Pair(program(*split(LOOP)))
     pair.warm()
     for before in range(30):
         pair.start()
@@ -69,7 +65,7 @@ def test_an_interrupt_is_taken_between_any_two_instructions_of_a_region() -> Non
 
 def test_a_device_is_accessed_once_an_instruction() -> None:
     text = STORES.format("lw x7, 0(x28) ; sw x5, 4(x28)").replace("main:", "main: ; li x28, DEVICE")
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.warm()
     for budget in (1, 2, 3, 100):
         pair.go(budget)
@@ -79,11 +75,11 @@ def test_memory_is_reached_over_the_ends_of_pages_and_of_ram() -> None:
     walk = (
         "add x28, x10, x5 ; slli x29, x5, 6 ; add x28, x28, x29 ; sd x5, -4(x28) ; ld x7, -6(x28)"
     )
-    pair = Pair(program(*lines(STORES.format(walk))))
+    pair = Pair(program(*split(STORES.format(walk))))
     pair.warm()
     assert pair.share(800) > 0.7
     last = "li x28, 0x80080000 ; sub x28, x28, x18 ; sb x5, 0(x28) ; lhu x7, 0(x28)"
-    pair = Pair(program(*lines(STORES.format(last))))
+    pair = Pair(program(*split(STORES.format(last))))
     pair.warm()
     assert pair.share(400) > 0.5
 
@@ -99,7 +95,7 @@ top: ; addi x5, x5, 1 ; xor x6, x6, x5 ; addi x18, x18, -1 ; bnez x18, top
 
 
 def test_code_that_a_program_changed_is_executed_after_its_fence() -> None:
-    pair = Pair(program(*lines(PATCH)))
+    pair = Pair(program(*split(PATCH)))
     pair.warm()
     assert pair.seen.hart.state.translated > 0
     for _ in range(12):
@@ -108,7 +104,7 @@ def test_code_that_a_program_changed_is_executed_after_its_fence() -> None:
 
 def test_code_changed_back_and_forth_keeps_its_translations() -> None:
     text = PATCH.replace("add x29, x29, x12", "xor x29, x29, x12")
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.go(6000)
     assert pair.share(1000) > 0.7
 
@@ -122,7 +118,7 @@ FENCE = 16  # behind the start
 
 
 def test_code_that_a_device_writes_is_executed_after_the_fence() -> None:
-    pair = Pair(program(*lines(TURNS.format("fence.i"))))
+    pair = Pair(program(*split(TURNS.format("fence.i"))))
     pair.warm()
     assert pair.share(1200) > 0.6
     for n in range(2, 6):
@@ -132,7 +128,7 @@ def test_code_that_a_device_writes_is_executed_after_the_fence() -> None:
 
 
 def test_a_fence_in_every_turn_of_a_loop() -> None:
-    pair = Pair(program(*lines(STORES.format("fence.i ; addi x7, x7, 1 ; fence.i"))))
+    pair = Pair(program(*split(STORES.format("fence.i ; addi x7, x7, 1 ; fence.i"))))
     pair.warm()
     pair.go(500)
 
@@ -142,7 +138,7 @@ def test_a_fence_in_every_turn_of_a_loop() -> None:
 
 def test_another_page_at_the_address_of_a_region_is_executed_from_the_fence_on() -> None:
     """`sfence.vma` alone: no code has changed."""
-    pair = Pair(program(*lines(TURNS.format("sfence.vma")), mode="supervisor"))
+    pair = Pair(program(*split(TURNS.format("sfence.vma")), mode="supervisor"))
     pair.put(CODE + 0x3000, pair.code.code())
     pair.put(CODE + 0x3004, assemble_line("addi x5, x5, 9"))
     pair.warm()
@@ -160,7 +156,7 @@ def test_one_page_at_two_addresses_has_translations_at_both() -> None:
         auipc x28, 0 ; li x29, 0x40000 ; xor x28, x28, x29 ; addi x28, x28, 18 ; jr x28
         c.nop ; c.nop ; c.nop ; j main
     """
-    pair = Pair(program(*lines(text), mode="supervisor"))
+    pair = Pair(program(*split(text), mode="supervisor"))
     for _ in range(12):
         pair.go(170)
     assert pair.share(600) > 0.3
@@ -177,7 +173,7 @@ top: ; addi x5, x5, 1
 @pytest.mark.parametrize("mode", ["machine", "supervisor"])
 @pytest.mark.parametrize("before", [8, 10, 12, 14, 16, 18])
 def test_an_instruction_across_two_pages_is_part_of_a_region(mode: str, before: int) -> None:
-    pair = Pair(program(*lines(STRADDLE.format("nop")), mode=mode, offset=PAGE_SIZE - before))
+    pair = Pair(program(*split(STRADDLE.format("nop")), mode=mode, offset=PAGE_SIZE - before))
     pair.warm()
     assert pair.share(300) > 0.8 or before == 8  # a head across pages is no way in
     for budget in (1, 2, 3, 4, 5, 6, 7):
@@ -187,7 +183,7 @@ def test_an_instruction_across_two_pages_is_part_of_a_region(mode: str, before: 
 @pytest.mark.parametrize("before", [10, 12, 14, 18])
 def test_a_region_is_left_when_its_second_page_is_taken_away(before: int) -> None:
     pair = Pair(
-        program(*lines(STRADDLE.format("sfence.vma")), mode="supervisor", offset=PAGE_SIZE - before)
+        program(*split(STRADDLE.format("sfence.vma")), mode="supervisor", offset=PAGE_SIZE - before)
     )
     pair.warm()
     for page, rights in ((0, 0), (CODE + 0x1000, 0xCB), (DATA, 0xCB)):
@@ -203,7 +199,7 @@ def test_a_page_is_marked_dirty_by_no_store_that_a_trap_kept_from_happening() ->
     top: ; addi x5, x5, 1 ; ld x6, 0(x28) ; ld x7, 0(x29) ; sd x7, 8(x28)
         addi x18, x18, -1 ; bnez x18, top ; j main
     """
-    pair = Pair(program(*lines(text), mode="supervisor"))
+    pair = Pair(program(*split(text), mode="supervisor"))
     pair.set(28, WINDOW + 0x2_1000)
     pair.set(29, WINDOW + 0x2_2000)
     pair.warm()
@@ -222,7 +218,7 @@ def test_pages_that_change_places_under_a_loop_are_seen() -> None:
         li x29, 0x20008000 ; srli x12, x13, 2 ; add x29, x29, x12 ; ori x29, x29, 0xc7
         li x28, {} ; li x25, 1 ; ecall ; j main
     """.replace("{}", f"{LEAVES[0] + 8 * 0x21:#x}")
-    pair = Pair(program(*lines(text), mode="supervisor"))
+    pair = Pair(program(*split(text), mode="supervisor"))
     pair.start(x=(*pair.code.x[:10], WINDOW + 0x2_1000, *pair.code.x[11:]))
     pair.warm()
     for _ in range(10):
@@ -235,7 +231,7 @@ def test_pages_that_change_places_under_a_loop_are_seen() -> None:
 
 def test_flags_are_those_of_the_instructions_executed() -> None:
     text = STORES.format("fadd.d f1, f1, f2, dyn ; fdiv.d f3, f2, f4, dyn ; fmul.d f4, f4, f5, dyn")
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.warm()
     assert pair.share(200) > 0.8
     pair.start()
@@ -249,7 +245,7 @@ def test_flags_are_those_of_the_instructions_executed() -> None:
 def test_another_rounding_mode_is_used_from_the_next_instruction_on() -> None:
     turn = "fdiv.d f1, f2, f3, dyn ; fadd.s f4, f5, f6, dyn ; fcvt.w.d x7, f1, dyn ; csrw frm, x8"
     text = STORES.format(turn + " ; fdiv.d f7, f2, f3, dyn ; addi x8, x8, 1 ; andi x8, x8, 3")
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     for _ in range(40):
         pair.go(37)
 
@@ -259,7 +255,7 @@ def test_floating_point_that_is_turned_off_traps_within_a_region() -> None:
     switch = "li x29, 0x6000 ; andi x8, x6, 16 ; bnez x8, on ; csrc mstatus, x29 ; j to"
     switch += " ; on: ; csrs mstatus, x29 ; to:"
     text = text.replace("addi x6", f"{switch} ; addi x6")
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     for _ in range(30):
         pair.go(61)
 
@@ -275,7 +271,7 @@ def test_calls_nested_and_recursive_with_a_return_address_that_is_changed() -> N
     end: ; ld x1, 0(x2) ; addi x2, x2, 16 ; ret
     g: ; addi x6, x6, 1 ; andi x29, x6, 2 ; add x1, x1, x29 ; ret
     """
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.warm()
     for budget in range(1, 40):
         pair.go(budget)
@@ -294,7 +290,7 @@ def test_a_switch_learns_its_cases() -> None:
     .align
     table: ; .pc one ; .pc two ; .pc three ; .pc one ; .pc two ; .pc two ; .pc three ; .pc next
     """
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.go(9000)
     assert pair.share(1000) > 0.8
     for budget in range(1, 30):
@@ -308,7 +304,7 @@ def test_a_jump_into_the_middle_of_an_instruction_goes_where_it_says() -> None:
     over: ; .word 0x04050337
         addi x18, x18, -1 ; bnez x18, top ; j main
     """
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.go(3000)
     for budget in range(1, 30):
         pair.go(budget)
@@ -324,7 +320,7 @@ def test_a_return_address_that_is_odd_makes_no_way_in_at_an_odd_address() -> Non
     even: ; .half 0x9301 ; .half 0xf282 ; .word 0xdff06fff ; .word 0xff
         j main
     """
-    pair = Pair(program(*lines(text)))
+    pair = Pair(program(*split(text)))
     pair.go(5000)
     assert pair.share(400) > 0.4
 
@@ -333,7 +329,7 @@ def test_a_return_address_that_is_odd_makes_no_way_in_at_an_odd_address() -> Non
 
 
 def test_a_breakpoint_within_a_region_stops_in_front_of_it_each_time() -> None:
-    pair = Pair(program(*lines(LOOP)))
+    pair = Pair(program(*split(LOOP)))
     pair.warm()
     for at in range(0, 60, 4):
         pair.stop_at(pair.code.start + at)
@@ -352,7 +348,7 @@ def test_a_breakpoint_holds_although_its_page_is_hot_at_another_address() -> Non
         auipc x28, 0 ; li x29, 0x40000 ; xor x28, x28, x29 ; addi x28, x28, 18 ; jr x28
         c.nop ; c.nop ; c.nop ; j main
     """
-    pair = Pair(program(*lines(text), mode="supervisor"))
+    pair = Pair(program(*split(text), mode="supervisor"))
     pair.go(2000)
     pair.stop_at(pair.code.start + 4)
     for _ in range(40):
