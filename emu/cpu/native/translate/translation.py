@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SERVICE = "emu.cpu.native.translate.compiler:answer"
 """What the background process runs, which all harts share."""
 
-INTERPRETER = b""
+INTERPRETER = b"interpreter"
 """The request for the interpreter's code (`handlers.improve`)."""
 
 
