@@ -19,6 +19,8 @@ _MIXED = ("fcvt.d.s", "fcvt.s.d")
 """Unicorn does not box singles and takes the low half of a register that is not boxed; so programs
 have doubles only, or singles only with just the low halves compared."""
 
+_AMO, _LR, _SC = 0b0101111, 0b00010, 0b00011
+
 
 def _set(*extensions: str) -> list[str]:
     return [i.mnemonic for i in INSTRUCTIONS if i.extension in extensions]
@@ -77,7 +79,14 @@ def _check(program: Program, float_mask: int = 2**64 - 1) -> None:
         bare.state.x[n], bare.state.f[n] = program.x[n], program.f[n]
     bare.state.pc = CODE
     end = CODE + len(program.code) - 12
+    reserved = None
     while CODE <= bare.state.pc < end:
+        word = bare.memory.read(bare.state.pc, 4)
+        if word & 0x7F == _AMO and word >> 27 in (_LR, _SC):
+            width = word >> 12 & 7
+            if word >> 27 == _SC and width != reserved:
+                return  # it may succeed or fail: Unicorn looks at what is there
+            reserved = width
         before = bare.state.instret
         why = bare.run(1)
         if bare.state.instret != before:
