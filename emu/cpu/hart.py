@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 _PAGE = 1 << mmu.PAGE_BITS
 _OFFSET = _PAGE - 1
 _ALL = (1 << 64) - 1
-_INSTRET, _STALL_PS, _FETCH_CONTEXT, _DATA_CONTEXT = (  # asked for all the time
-    State.indices[name] for name in ("instret", "stall_ps", "fetch_context", "data_context")
+_INSTRET, _STALL_PS, _FETCH_CONTEXT, _DATA_CONTEXT, _PAGES_FORGOTTEN = (  # asked for all the time
+    State.indices[name]
+    for name in ("instret", "stall_ps", "fetch_context", "data_context", "pages_forgotten")
 )
 _TRAP_PS = 1_000
 _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
@@ -65,6 +66,7 @@ class Hart:
         self.due = False
         """Whether an engine must take an interrupt before the next instruction."""
         self._pages: dict[tuple[str, int], Pages] = {}
+        self._pages_forgotten = 0
         self.runs = Runs(self)
         self.tensor_unit: TensorUnit | None = None
         """What executes tensor instructions natively, once an engine has made it."""
@@ -295,7 +297,11 @@ class Hart:
     def follow(self) -> None:
         """Take note of what emitted code has done, before Python goes on."""
         words = self.state.words
-        if self._followed != (words[_FETCH_CONTEXT], words[_DATA_CONTEXT]):
+        if self._pages_forgotten != words[_PAGES_FORGOTTEN]:
+            self._pages_forgotten = words[_PAGES_FORGOTTEN]
+            self._pages.clear()
+            self.follow_regime()
+        elif self._followed != (words[_FETCH_CONTEXT], words[_DATA_CONTEXT]):
             self.follow_regime()
 
     def fence_i(self) -> None:

@@ -82,6 +82,11 @@ def effective_privilege(hart: Hart, access: str) -> int:
     return privilege
 
 
+def is_translated(hart: Hart, access: str) -> bool:
+    """Whether page tables say what an address means to that access."""
+    return effective_privilege(hart, access) != M_MODE and hart.state.satp >> 60 in LEVELS
+
+
 def resolve(hart: Hart, vaddr: int, access: str) -> Mapping:
     """The mapping of the page of `vaddr` for `access` ("fetch", "load", "store").
 

@@ -9,7 +9,9 @@ hashing satp, and one for what is not translated (machine mode, and every mode w
 The index of a data context is privilege + 4 * SUM + 8 * MXR. A context that a row lacks is
 `NO_CONTEXT`, which no tag ever holds; it gets the next number when it is first in force. So
 returning to an earlier regime finds its entries in the buffers again, and forgetting all
-translations is taking new numbers. When the numbers are used up, `State.start_contexts_anew` clears
+translations is taking new numbers. SFENCE.VMA with an address need not do that: the pages of code
+and data stand where their address says, but for those that are kept as part of something larger
+(`large_start`). When the numbers are used up, `State.start_contexts_anew` clears
 the buffers: only Python does that, and until then nothing hits.
 """
 
@@ -21,9 +23,11 @@ from emu.cpu.state import (
     FETCH_CONTEXTS,
     FIRST_DATA,
     FIRST_FETCH,
+    NEVER,
     NO_CONTEXT,
     SPACE_WORDS,
     SPACES,
+    TLB_ENTRIES,
     UNTRANSLATED,
 )
 from emu.isa.causes import M_MODE, S_MODE
@@ -98,6 +102,32 @@ def _forget(m: Trace) -> None:
         s["spaces", row + place] = const(NO_CONTEXT)
         s["spaces", const(UNTRANSLATED + place)] = const(NO_CONTEXT)
     s["spaces", row + _GENERATION] = s["generation"]
+    s["large_start"], s["large_end"] = const(NEVER), const(0)
+
+
+def _keep_large(m: Trace, start: Node, end: Node) -> None:
+    """Something is kept of these addresses, not page by page: for `FORGET_PAGE` to know."""
+    s = m.state
+    s["large_start"] = select(start.ltu(s["large_start"]), start, s["large_start"])
+    s["large_end"] = select(s["large_end"].ltu(end), end, s["large_end"])
+
+
+def _is_small(m: Trace, address: Node) -> Node:
+    """1 bit: what is kept of the address is in the buffers, by its page, and nowhere else."""
+    return address.ltu(m.state["large_start"]) | ~address.ltu(m.state["large_end"])
+
+
+def _forget_page(m: Trace, address: Node) -> None:
+    """Forget the page of a small address: in the buffers of data by its place there, in that of
+    code by giving all code new contexts, which is found again fast."""
+    s = m.state
+    place = (address >> 12 & (TLB_ENTRIES - 1)) << 1
+    s["load_tlb", place] = const(0)
+    s["store_tlb", place] = const(0)
+    for row in range(0, UNTRANSLATED, SPACE_WORDS):
+        for context in range(row + FIRST_FETCH, row + FIRST_FETCH + FETCH_CONTEXTS):
+            s["spaces", const(context)] = const(NO_CONTEXT)
+    s["pages_forgotten"] = s["pages_forgotten"] + 1
 
 
 def _fence_permitted(m: Trace) -> Node:
@@ -109,6 +139,9 @@ def _fence_permitted(m: Trace) -> Node:
 SELECT = Routine(_select)
 FIND = Routine(_find)
 FORGET = Routine(_forget)
+KEEP_LARGE = Routine(_keep_large, "start", "end")
+IS_SMALL = Routine(_is_small, "address")
+FORGET_PAGE = Routine(_forget_page, "address")
 FENCE_PERMITTED = Routine(_fence_permitted)
 DATA_PRIVILEGE = Routine(data_privilege)
 

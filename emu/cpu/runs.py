@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.cpu import mmu
+from emu.cpu import mmu, regime
 from emu.cpu.state import RUNS
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Runs:
         if start >= end:
             return
         distance = (memory.host - memory.base + low.offset) & _ALL
+        if mmu.is_translated(self._hart, access):
+            regime.KEEP_LARGE.python(self._hart.state.words, start, end)
         self._put(start, end, distance, access)
 
     def around(self, vaddr: int, access: str) -> Run | None:

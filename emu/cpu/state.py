@@ -12,8 +12,8 @@ low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must 
   allowed and which needs no further side effect: its A bit is set and, in `store_tlb`, its D bit;
 * a context stands for one translation regime (`emu.cpu.regime`): whoever changes privilege, satp,
   or the mstatus bits MPRV, MPP, SUM, MXR has the contexts selected anew;
-* SFENCE.VMA, every write of a PMP register, and device memory that moves on the bus abandon all
-  contexts;
+* SFENCE.VMA without an address, every write of a PMP register, and device memory that moves on the
+  bus abandon all contexts; with an address it may forget that page alone;
 * bare and machine-mode addresses go through the buffers like any other.
 
 `load_runs` and `store_runs` hold the same knowledge in larger pieces: bytes that lie one behind the
@@ -209,6 +209,10 @@ class State(_Layout):
         4, "all of which it may read, write and execute, and whose stores none watch."
     )
     walked = Word("The physical address that the last walk came to, or 0.")
+    large_start = Word("What is kept of more than a small page, of addresses that are translated,")
+    large_end = Word("begins and ends here: `emu.cpu.regime`.")
+    pages_forgotten = Word("Counts how often the translations of one page were forgotten.")
+    window_wanted = Word("Page | context of the last store where there is no window yet, or 0.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
     code_pages = Words(4 * CODE_PAGES, "host address | code_generation | address of records | 0")
     entered_at = Word("How many pages emitted code has entered in `fetch_tlb`;")
@@ -251,8 +255,10 @@ class State(_Layout):
         numbers again."""
         from emu.cpu import regime  # is derived from what is declared here
 
-        first, end = self.indices["fetch_tlb"], self.indices["handlers"]
+        first, end = self.indices["fetch_tlb"], self.indices["translated"]
         self.words[first:end] = memoryview(bytes((end - first) * WORD)).cast("Q")
+        for cell in range(0, len(self.cells), CELL_WORDS):
+            self.cells[cell] = 0
         self.next_context = self.oldest_context = 1
         self.generation += 1
         for i in range(len(self.spaces)):

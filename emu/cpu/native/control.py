@@ -285,9 +285,15 @@ def _emit_return(frame: Frame, routine: Routine) -> None:
     _settle_at(frame, target)
 
 
-def _emit_sfence_vma(frame: Frame) -> None:
-    frame.bail_if(frame.builder.not_(call_routine(frame, regime.FENCE_PERMITTED)))
-    call_routine(frame, regime.FORGET)
+def _emit_sfence_vma(frame: Frame, address: ir.Value) -> None:
+    b = frame.builder
+    frame.bail_if(b.not_(call_routine(frame, regime.FENCE_PERMITTED)))
+    one = b.icmp_unsigned("!=", address, i64(0))  # address 0 is rare: all is forgotten then, too
+    with b.if_else(b.and_(one, call_routine(frame, regime.IS_SMALL, address))) as (page, all_):
+        with page:
+            call_routine(frame, regime.FORGET_PAGE, address)
+        with all_:
+            call_routine(frame, regime.FORGET)
     call_routine(frame, regime.SELECT)
     _settle_at(frame, frame.builder.add(frame.pc, i64(frame.length)))
 
@@ -309,7 +315,6 @@ _INSTRUCTIONS: dict[str, Callable[[Frame], None]] = {
     "ebreak": _emit_ebreak,
     "mret": _emit_mret,
     "sret": _emit_sret,
-    "sfence_vma": _emit_sfence_vma,
     "wfi": _emit_wfi,
 }
 
@@ -318,7 +323,10 @@ def emit_control(frame: Frame, name: str, operands: Sequence[ir.Value]) -> ir.Va
     """A system operation of `NATIVE_SYSTEM`; what it gives is meaningless where nothing uses it."""
     if name in KINDS:
         return emit_csr_access(frame, name, operands)
-    _INSTRUCTIONS[name](frame)
+    if name == "sfence_vma":
+        _emit_sfence_vma(frame, operands[0])
+    else:
+        _INSTRUCTIONS[name](frame)
     return i64(0)
 
 

@@ -105,6 +105,9 @@ class NativeEngine:
     def _look(self) -> None:
         """See where the hart is, and how soon to look again: seldom while it is in translations."""
         self._reopen()
+        wanted, self._state.window_wanted = self._state.window_wanted, 0
+        if wanted % PAGE_SIZE == self._state.data_context:
+            self._open_window(wanted & -PAGE_SIZE)
         if self._translator is not None and self._translator.look(self._state.pc):
             self._slice = min(2 * self._slice, self._most_slice)
         else:
@@ -202,7 +205,11 @@ class NativeEngine:
         """Make the largest piece of memory around `vaddr` that may be loaded from and stored to
         the window of the data context; an empty one if that is small and there is none."""
         state, runs = self._state, self.hart.runs
-        runs.enter(vaddr, vaddr, "load")
+        try:
+            runs.enter(vaddr, vaddr, "load")
+            runs.enter(vaddr, vaddr, "store")
+        except Trap:
+            return  # an entry has changed, and no fence has said so
         load, store = runs.around(vaddr, "load"), runs.around(vaddr, "store")
         if load is None or store is None:
             return

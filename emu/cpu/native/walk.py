@@ -4,9 +4,8 @@
 
 It goes the way of `emu.cpu.mmu.resolve` and takes what entries mean from the same routine. 0 leaves
 it to Python: everything that traps, memory that is not open (`State.open_start`: beyond RAM,
-protected, watched), and the first store of a data context to more than a small page, for which
-Python opens a window. Who only looks ahead has `marks` 0: then so is an entry whose bits A and D
-are not yet what the access makes of them, which it may never do.
+protected, watched). Who only looks ahead has `marks` 0: then so is an entry whose bits A and D are
+not yet what the access makes of them, which it may never do.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class _Walk(RoutineFrame):
             for phi, value in zip((place, reach), values, strict=True):
                 phi.add_incoming(value, block)
         self.store("walked", place)
-        self._needs_no_window(reach)
+        self._want_window(reach)
         b.ret(self._open(b.and_(place, i64(-PAGE_SIZE)), privilege))
         b.position_at_end(self._fail)
         b.ret(i64(0))
@@ -118,6 +117,10 @@ class _Walk(RoutineFrame):
         self._fail_if(b.and_(changes, only_looks))
         with b.if_then(changes, likely=False):
             b.store(used, place)
+        with b.if_then(b.icmp_unsigned("!=", span, i64(PAGE_SIZE)), likely=False):
+            start = self.arguments["start"] = b.and_(address, b.neg(span))
+            self.arguments["end"] = b.add(start, span)
+            self.answers(regime.KEEP_LARGE)
         return b.block, b.or_(below, b.and_(address, b.sub(span, i64(1)))), span
 
     def _table(self, number: ir.Value) -> ir.Value:
@@ -132,8 +135,8 @@ class _Walk(RoutineFrame):
         self._fail_if(b.icmp_unsigned(">=", offset, self.load("open_size", privilege)))
         return b.add(b.sub(physical, self.load("ram_base")), self.load("ram_host"))
 
-    def _needs_no_window(self, span: ir.Value) -> None:
-        """Fail for a store to large memory in a context for which no window has been looked for."""
+    def _want_window(self, span: ir.Value) -> None:
+        """Note a store to large memory in a context for which no window has been looked for."""
         b = self.builder
         context = self.load("data_context")
         window = b.mul(b.and_(context, i64(WINDOWS - 1)), i64(WINDOW_SIZE))
@@ -142,7 +145,9 @@ class _Walk(RoutineFrame):
         is_store = b.icmp_unsigned("==", self.operand("access"), i64(mmu.NUMBERS["store"]))
         is_large = b.icmp_unsigned("!=", span, i64(PAGE_SIZE))
         is_first = b.icmp_unsigned("!=", known, context)
-        self._fail_if(b.and_(is_store, b.and_(is_large, is_first)))
+        with b.if_then(b.and_(is_store, b.and_(is_large, is_first)), likely=False):
+            page = b.and_(self.operand("address"), i64(-PAGE_SIZE))
+            self.store("window_wanted", b.or_(page, context))
 
     def _fail_if(self, condition: ir.Value) -> None:
         rest = self.function.append_basic_block("rest")
