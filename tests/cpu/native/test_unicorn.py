@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 import unicorn
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from unicorn import riscv_const as rv
 
 from emu.cpu.state import Exit
@@ -99,8 +100,15 @@ def _check(program: Program, float_mask: int = 2**64 - 1) -> None:
             _take_over(bare, oracle)
 
 
+def _integers(width: str) -> st.SearchStrategy[Program]:
+    """Programs whose LR and SC are all of one width: Unicorn looks at the value when an SC has
+    another width than its LR, where we, as we may, look at the address alone."""
+    names = _set("rv64i", "rv64m", "rv64a", "rv64c")
+    return programs(names=[n for n in names if n not in (f"lr.{width}", f"sc.{width}")])
+
+
 @settings(max_examples=60)
-@given(programs(names=_set("rv64i", "rv64m", "rv64a", "rv64c")))
+@given(st.one_of(_integers("w"), _integers("d")))
 def test_integer_programs_agree_with_unicorn(program: Program) -> None:
     _check(program)
 
