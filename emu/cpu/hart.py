@@ -305,8 +305,8 @@ class Hart:
             self.follow_regime()
 
     def fence_i(self) -> None:
-        """Forget decoded code: it may have changed."""
-        self.state.flush_code()
+        """Fetch from memory again: code may have changed."""
+        regime.FENCE.python(self.state.words)
         self.regime_changed()
 
     def translate(self, vaddr: int, access: str) -> int:

@@ -4,7 +4,7 @@ What a virtual address means depends on satp, on the privilege of the access (wi
 data, on SUM and MXR. `State.spaces` has a row for each of the address spaces seen last, found by
 hashing satp, and one for what is not translated (machine mode, and every mode while satp is bare):
 
-    satp | generation | 2 unused | fetch contexts by privilege (4) | data contexts (16) | unused
+    satp | generation | fences | - | fetch contexts by privilege (4) | data contexts (16)
 
 The index of a data context is privilege + 4 * SUM + 8 * MXR. A context that a row lacks is
 `NO_CONTEXT`, which no tag ever holds; it gets the next number when it is first in force. So
@@ -35,9 +35,10 @@ from emu.isa.csrfields import flag
 from emu.isa.csrs import MSTATUS
 from emu.isa.graph import Node, Trace, const, select
 
-_SATP, _GENERATION = 0, 1
+_SATP, _GENERATION, _FENCES = 0, 1, 2
 _MPRV = MSTATUS.mask("MPRV")
 _MPP, _SUM = MSTATUS.by_name["MPP"], MSTATUS.by_name["SUM"]
+_FETCH_CONTEXTS = range(FIRST_FETCH, FIRST_FETCH + FETCH_CONTEXTS)
 _CONTEXTS = range(FIRST_FETCH, FIRST_DATA + DATA_CONTEXTS)
 
 
@@ -85,10 +86,13 @@ def _find(m: Trace) -> None:
     row = select(bare, const(UNTRANSLATED), hashed * SPACE_WORDS)
     is_known = s["spaces", row].eq(satp) & s["spaces", row + _GENERATION].eq(s["generation"])
     is_known = is_known | bare
+    is_fenced = s["spaces", row + _FENCES].ne(s["fences"])
     for place in _CONTEXTS:
-        s["spaces", row + place] = select(is_known, s["spaces", row + place], const(NO_CONTEXT))
+        is_valid = is_known & ~is_fenced if place in _FETCH_CONTEXTS else is_known
+        s["spaces", row + place] = select(is_valid, s["spaces", row + place], const(NO_CONTEXT))
     s["spaces", row + _SATP] = satp
     s["spaces", row + _GENERATION] = s["generation"]
+    s["spaces", row + _FENCES] = s["fences"]
     s["space"] = row
 
 
@@ -130,6 +134,16 @@ def _forget_page(m: Trace, address: Node) -> None:
     s["pages_forgotten"] = s["pages_forgotten"] + 1
 
 
+def _fence(m: Trace) -> None:
+    """Abandon all fetch contexts (FENCE.I), those of other rows when satp is written."""
+    s = m.state
+    s["fences"] = s["fences"] + 1
+    for row in (s["space"], const(UNTRANSLATED)):
+        for place in _FETCH_CONTEXTS:
+            s["spaces", row + place] = const(NO_CONTEXT)
+        s["spaces", row + _FENCES] = s["fences"]
+
+
 def _fence_permitted(m: Trace) -> Node:
     """1 bit: SFENCE.VMA is illegal in user mode, and in supervisor mode while TVM is set."""
     priv, trapped = m.state["priv"], (m.state["mstatus"] & MSTATUS.mask("TVM")).ne(0)
@@ -142,6 +156,7 @@ FORGET = Routine(_forget)
 KEEP_LARGE = Routine(_keep_large, "start", "end")
 IS_SMALL = Routine(_is_small, "address")
 FORGET_PAGE = Routine(_forget_page, "address")
+FENCE = Routine(_fence)
 FENCE_PERMITTED = Routine(_fence_permitted)
 DATA_PRIVILEGE = Routine(data_privilege)
 

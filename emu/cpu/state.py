@@ -24,10 +24,11 @@ there.
 direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
 
 **Decoded code.** The native engine keeps decoded instructions for the physical pages it has
-executed. Stores do not look there: RISC-V promises nothing before FENCE.I, which calls
-`flush_code`. So does whoever changes code behind the hart's back (a debugger, a loader). It starts
-a new generation: a page is decoded afresh when it is next entered. `code_pages` says where the
-records of a page are, found by hashing its host address; emitted code enters pages from there.
+executed. Stores do not look there: RISC-V promises nothing before FENCE.I, which abandons the fetch
+contexts. A page that is then entered again is compared with a copy of what it held before, and
+decoded afresh if it has changed. `flush_code` forgets everything that was decoded: it starts a new
+generation. `code_pages` says where the records of a page are, found by hashing its host address;
+emitted code enters pages from there.
 """
 
 from __future__ import annotations
@@ -202,6 +203,7 @@ class State(_Layout):
     next_context = Word("The number that the next new context gets.")
     oldest_context = Word("Contexts below this one are abandoned.")
     generation = Word("Counts how often all translations were forgotten.")
+    fences = Word("Counts how often all fetch contexts were abandoned (FENCE.I).")
     space = Word("Where in `spaces` the row of satp starts.")
     spaces = Words((SPACES + 1) * SPACE_WORDS, "Rows of contexts: `emu.cpu.regime`.")
     open_start = Words(4, "Where the `open_size` bytes of RAM begin, by privilege, in whole pages,")
@@ -214,6 +216,7 @@ class State(_Layout):
     pages_forgotten = Word("Counts how often the translations of one page were forgotten.")
     window_wanted = Word("Page | context of the last store where there is no window yet, or 0.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
+    code_version = Word("The number that was last given to a page of records as it was cleared.")
     code_pages = Words(4 * CODE_PAGES, "host address | code_generation | address of records | 0")
     entered_at = Word("How many pages emitted code has entered in `fetch_tlb`;")
     entered = Words(ENTERED, "the virtual addresses of the last of them.")
@@ -267,13 +270,11 @@ class State(_Layout):
         regime.SELECT.python(self.words)
 
     def flush_code(self) -> None:
-        """Forget every decoded instruction (FENCE.I, code changed from outside)."""
+        """Forget every decoded instruction, even where the code is what it was."""
         from emu.cpu import regime
 
         self.code_generation += 1
-        for row in range(0, len(self.spaces), SPACE_WORDS):
-            for place in range(row + FIRST_FETCH, row + FIRST_FETCH + FETCH_CONTEXTS):
-                self.spaces[place] = NO_CONTEXT
+        regime.FENCE.python(self.words)
         regime.SELECT.python(self.words)
         if self.fetch_context == NO_CONTEXT:
             self.start_contexts_anew()

@@ -2,8 +2,13 @@
 
 Python hands out pages of records and enters them in the fetch buffer; emitted code fills them as it
 executes, and enters known ones again by itself when they are missing. A page of records belongs to
-one physical page. When FENCE.I (or a change of breakpoints) has started a new generation, its
-records are cleared before it is entered again.
+one physical page, and has a copy of what that held when the first record was decoded. All pages
+have to be entered again after FENCE.I, and after whatever may have changed translations. Then the
+copy is compared with the code, and the records are cleared if it is another; so they are in a new
+generation, which a change of breakpoints starts.
+
+More is not promised, but this serves kernels that load programs and never execute FENCE.I, if they
+execute SFENCE.VMA.
 """
 
 from __future__ import annotations
@@ -12,7 +17,15 @@ import ctypes
 import mmap
 from collections.abc import Collection
 
-from emu.cpu.native.layout import PAGE_STRIDE, RECORD_SIZE, RECORDS, Handler
+from emu.cpu.native.layout import (
+    CHANGED,
+    COPY,
+    PAGE_STRIDE,
+    RECORD_SIZE,
+    RECORDS,
+    VERSION,
+    Handler,
+)
 from emu.cpu.state import CODE_PAGES, PAGE_SIZE, TLB_ENTRIES, State
 
 CAPACITY = 2048
@@ -37,8 +50,9 @@ class CodePages:
         slot = self._slots.get(host)
         if slot is None:
             slot = self._new_slot(host)
-        if self._generations.get(slot) != self._state.code_generation:
-            self._clear(slot)
+        is_old = self._generations.get(slot) != self._state.code_generation
+        if is_old or self._is_changed(slot, host):
+            self._clear(slot, host)
         page = vaddr & -PAGE_SIZE
         for address in breakpoints:
             if address & -PAGE_SIZE == page:
@@ -66,8 +80,21 @@ class CodePages:
         slot = self._slots[host] = len(self._slots)
         return slot
 
-    def _clear(self, slot: int) -> None:
-        ctypes.memset(self._address + slot * PAGE_STRIDE, 0, RECORDS * RECORD_SIZE)
+    def _is_changed(self, slot: int, host: int) -> bool:
+        """Whether the page's code may be other than what its records were decoded from."""
+        at = self._address + slot * PAGE_STRIDE
+        copy = ctypes.string_at(at + COPY, PAGE_SIZE)
+        differed = ctypes.c_uint64.from_address(at + CHANGED).value
+        return differed != 0 or ctypes.string_at(host, PAGE_SIZE) != copy
+
+    def _clear(self, slot: int, host: int) -> None:
+        """Begin a page of records anew; emitted code does the same (`emu.cpu.native.fetch`)."""
+        at = self._address + slot * PAGE_STRIDE
+        ctypes.memset(at, 0, RECORDS * RECORD_SIZE)
+        ctypes.memmove(at + COPY, host, PAGE_SIZE)
+        self._state.code_version += 1
+        ctypes.c_uint64.from_address(at + CHANGED).value = 0
+        ctypes.c_uint64.from_address(at + VERSION).value = self._state.code_version
         for guard in (RECORDS, RECORDS + 1):
             self._mark(slot, guard, Handler.PAGE_END)
         self._generations[slot] = self._state.code_generation

@@ -1,4 +1,4 @@
-"""System instructions natively: CSRs, ECALL, EBREAK, MRET, SRET, WFI, SFENCE.VMA, and interrupts.
+"""System instructions natively: CSRs, ECALL, EBREAK, MRET, SRET, WFI, fences, and interrupts.
 
 What they do is said by the routines of `emu.cpu.traps`, `emu.cpu.regime` and `emu.cpu.csr`, which
 are emitted as functions of the module here, each with the state block as its first argument. What
@@ -298,6 +298,12 @@ def _emit_sfence_vma(frame: Frame, address: ir.Value) -> None:
     _settle_at(frame, frame.builder.add(frame.pc, i64(frame.length)))
 
 
+def _emit_fence_i(frame: Frame) -> None:
+    call_routine(frame, regime.FENCE)
+    call_routine(frame, regime.SELECT)
+    _settle_at(frame, frame.builder.add(frame.pc, i64(frame.length)))
+
+
 def _emit_wfi(frame: Frame) -> None:
     b = frame.builder
     frame.bail_if(b.not_(call_routine(frame, traps.NEED_NOT_WAIT)))
@@ -316,6 +322,7 @@ _INSTRUCTIONS: dict[str, Callable[[Frame], None]] = {
     "mret": _emit_mret,
     "sret": _emit_sret,
     "wfi": _emit_wfi,
+    "fence_i": _emit_fence_i,
 }
 
 

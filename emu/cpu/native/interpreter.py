@@ -18,7 +18,7 @@ from emu.cpu.native.decoder import emit_fill, emit_identify
 from emu.cpu.native.fetch import emit_refill_code, emit_reopen
 from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
-from emu.cpu.native.layout import CELL_SIZE, RECORD_SCALE, Cell, Handler
+from emu.cpu.native.layout import CELL_SIZE, CHANGED, COPY, RECORD_SCALE, Cell, Handler
 from emu.cpu.native.readings import perform
 from emu.cpu.native.records import first_region, is_tensor, number_handlers
 from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
@@ -179,10 +179,23 @@ def _emit_decode(function: ir.Function, identify: ir.Function, fill: ir.Function
     word = b.phi(WORD)
     word.add_incoming(low, inside)
     word.add_incoming(both, wide)
+    _note_change(f, word, b.select(is_long, ir.Constant(WORD, -1), ir.Constant(WORD, 0xFFFF)))
     number = b.call(identify, [word])
     b.call(fill, [f.record, word, number])
     b.store(b.trunc(number, HALF), f.record)
     f.dispatch(f.record, f.pc, f.count)
+
+
+def _note_change(f: Frame, word: ir.Value, mask: ir.Value) -> None:
+    """The instruction at `pc` has been fetched for its record: if it is not in the page's copy of
+    the code, comparing that will no longer tell what the records were decoded from."""
+    b = f.builder
+    offset = b.and_(f.pc, i64(PAGE_SIZE - 1))
+    page = f.at(f.record, b.neg(b.mul(offset, i64(RECORD_SCALE))))
+    before = b.load(f.at(page, b.add(offset, i64(COPY))), typ=WORD, align=1)
+    differs = b.icmp_unsigned("!=", b.and_(b.xor(before, word), mask), ir.Constant(WORD, 0))
+    changed = f.at(page, i64(CHANGED))
+    b.store(b.or_(b.load(changed, typ=LONG), b.zext(differs, LONG)), changed)
 
 
 def _emit_straddle(function: ir.Function, identify: ir.Function, fill: ir.Function) -> None:

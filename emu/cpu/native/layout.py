@@ -22,7 +22,13 @@ RECORDS = PAGE_SIZE // 2
 RECORD_SCALE = RECORD_SIZE // 2
 """How many bytes the record pointer moves when pc moves by one."""
 
-PAGE_STRIDE = (RECORDS + 2) * RECORD_SIZE + 32
+COPY = (RECORDS + 2) * RECORD_SIZE
+"""Where a page of records has a copy of the code that it was begun for,"""
+CHANGED = COPY + PAGE_SIZE
+"""a word that is not 0 when an instruction was decoded that was another in the copy,"""
+VERSION = CHANGED + 8
+"""and a word that no other page of records has, nor this one before it was last cleared."""
+PAGE_STRIDE = VERSION + 8 + 16
 """Bytes between two pages of records; no power of two, so pages do not compete for cache sets."""
 
 
@@ -45,7 +51,7 @@ FIRST_INSTRUCTION = len(Handler)
 NATIVE_SYSTEM = frozenset(
     (
         *("csr_clear", "csr_set", "csr_swap", "ebreak", "ecall", "mret", "sfence_vma", "sret"),
-        *("tensor", "wfi"),
+        *("tensor", "wfi", "fence_i"),
     )
 )
 """The system operations that emitted code has a way of doing itself."""
@@ -63,7 +69,7 @@ class Cell(IntEnum):
     HANDLER = 2  # what is to be done otherwise: REOPEN
     NEEDED = 3  # instructions that must be left to execute
     ORIGINAL = 4  # the handler of the instruction that stands there
-    PAGES = 5  # host address of its pages of code, as pairs of virtual and host address
+    PAGES = 5  # host address of its pages of code, as pairs of virtual address and VERSION
 
 
 CELL_SIZE = 8 * len(Cell)

@@ -46,7 +46,6 @@ def test_a_budget_that_ends_at_a_jump_between_pages_is_exact() -> None:
     [
         ("csrrs x5, 0x14d, x0", Exit.SLOW),  # absent: a trap
         ("wfi", Exit.SLOW),
-        ("fence.i", Exit.SLOW),
         ("amoadd.w x5, x6, (x11)", Exit.SLOW),  # misaligned: a trap
         ("ld x5, 0(x12)", Exit.LOAD_MISS),  # no RAM there
         ("sd x6, 0(x12)", Exit.STORE_MISS),

@@ -18,7 +18,17 @@ from dataclasses import dataclass, field
 
 from emu.cpu.background import Background
 from emu.cpu.jit import Code, load
-from emu.cpu.native.layout import CELL_SIZE, NO_PAGE, RECORD_SIZE, RECORDS, Cell, Handler
+from emu.cpu.native.layout import (
+    CELL_SIZE,
+    CHANGED,
+    COPY,
+    NO_PAGE,
+    RECORD_SIZE,
+    RECORDS,
+    VERSION,
+    Cell,
+    Handler,
+)
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.image import Image, Page
 from emu.cpu.native.translate.shelf import Shelf
@@ -45,19 +55,19 @@ _CELL_WORDS = CELL_SIZE // 8
 @dataclass(eq=False)
 class Installed:
     """A translation that is loaded: its function, the handlers of its ways in, and for each page
-    the generation of code and the place in memory for which its bytes were compared. `missed`
-    counts indirect jumps that were seen to leave it."""
+    the version of its records for which the bytes were compared. `missed` counts indirect jumps
+    that were seen to leave it."""
 
     translation: Translation
     code: Code
     numbers: dict[int, int]
-    compared: dict[int, tuple[int, int]] = field(default_factory=dict)
+    compared: dict[int, int] = field(default_factory=dict)
     missed: int = 0
     _places: ctypes.Array[ctypes.c_uint64] | None = None
 
     def note_places(self) -> int:
         """Fill the table of `Cell.PAGES`; gives its address. All pages have been compared."""
-        rows = [word for page, (_, host) in self.compared.items() for word in (page, host)]
+        rows = [word for row in self.compared.items() for word in row]
         if self._places is None:
             self._places = (ctypes.c_uint64 * (len(rows) + 1))()
         self._places[:] = [*rows, NO_PAGE]
@@ -182,10 +192,9 @@ class Translator:
             if tag % PAGE_SIZE == context and abs(tag - pc) < NEAR
         ]
         for _, page, i in sorted(near)[:MOST_PAGES]:
-            code = ctypes.string_at(tlb[4 * i + 2] + page & _ALL, PAGE_SIZE)
-            records = ctypes.string_at(
-                tlb[4 * i + 1] + page * RECORD_SIZE // 2 & _ALL, RECORDS * RECORD_SIZE
-            )
+            at = tlb[4 * i + 1] + page * RECORD_SIZE // 2 & _ALL
+            code = ctypes.string_at(at + COPY, PAGE_SIZE)
+            records = ctypes.string_at(at, RECORDS * RECORD_SIZE)
             low, high = (int.from_bytes(records[k::RECORD_SIZE], "little") for k in (0, 1))
             pages[page] = Page(code, (low | high).to_bytes(RECORDS, "little"))
         return Image(pages)
@@ -232,8 +241,8 @@ class Translator:
             self._open(installed)
         if self._shelf is None:
             self._shelf = Shelf()
-        host = self._state.fetch_tlb[4 * (page // PAGE_SIZE % TLB_ENTRIES) + 2] + page & _ALL
-        kept = self._shelf.take(page, lambda at, size: ctypes.string_at(host + at, size))
+        code = self._record(page) + COPY
+        kept = self._shelf.take(page, lambda at, size: ctypes.string_at(code + at, size))
         for translation in sorted(kept, key=lambda t: t.size, reverse=True):
             there = (installed.translation for installed in self._pages.get(page, ()))
             if not any(other.includes(translation) for other in there):
@@ -276,12 +285,15 @@ class Translator:
         at = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
         if state.fetch_tlb[at] != page | state.fetch_context:
             return False
-        host = state.fetch_tlb[at + 2] + page & _ALL
-        if installed.compared.get(page) != (state.code_generation, host):
+        records = self._record(page)
+        if ctypes.c_uint64.from_address(records + CHANGED).value:
+            return False
+        version = ctypes.c_uint64.from_address(records + VERSION).value
+        if installed.compared.get(page) != version:
             for offset, data in installed.pieces(page):
-                if ctypes.string_at(host + offset, len(data)) != data:
+                if ctypes.string_at(records + COPY + offset, len(data)) != data:
                     return False
-            installed.compared[page] = state.code_generation, host
+            installed.compared[page] = version
         return True
 
     def _is_open(self, installed: Installed) -> bool:
