@@ -9,7 +9,6 @@ comes from the host, so that two runs of the same image on the same input give t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
@@ -24,13 +23,15 @@ class Trace:
     that executes, or None where there is only one."""
 
     def __init__(self, out: TextIO, now: Callable[[], int] = lambda: 0) -> None:
-        self._out = out
+        import json  # few runs are traced
+
+        self._out, self._dumps = out, json.dumps
         self.now = now
         self.hart: Callable[[], int | None] = lambda: None
 
     def _line(self, kind: str, **fields: object) -> None:
         try:
-            self._out.write(json.dumps({"t": self.now(), "kind": kind, **fields}) + "\n")
+            self._out.write(self._dumps({"t": self.now(), "kind": kind, **fields}) + "\n")
         except OSError as error:
             raise self._refused(error) from error
 

@@ -4,7 +4,6 @@ controller says about itself."""
 from __future__ import annotations
 
 import struct
-import uuid
 from typing import TYPE_CHECKING
 
 from emu.devices.nvme.events import EVENT_LIMIT
@@ -128,6 +127,8 @@ def _descriptors(nvme: Nvme, nsid: int) -> bytes:
     """A UUID that depends on the drive's serial number alone, and the command set."""
     if _named(nvme, nsid) is None:
         raise CommandError(Status.INVALID_FIELD)
+    import uuid  # few guests ask
+
     name = nvme.serial if nsid == 1 else f"{nvme.serial}/{nsid}"
     unique = bytes([_NIDT_UUID, 16, 0, 0]) + uuid.uuid5(uuid.NAMESPACE_OID, name).bytes
     return (unique + bytes([_NIDT_COMMAND_SET, 1, 0, 0, 0])).ljust(BYTES, b"\0")

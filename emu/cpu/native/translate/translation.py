@@ -6,7 +6,6 @@ kept on disk, is packed as data that can be nothing else.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +65,8 @@ class Translation:
 
     def pack(self) -> bytes:
         """A line of JSON, and the machine code."""
+        import json  # only where there is something to pack or unpack
+
         parts = {
             "entries": [[entry.pc, entry.word, entry.needed] for entry in self.entries],
             "spans": [[start, data.hex()] for start, data in self.spans],
@@ -77,6 +78,8 @@ class Translation:
     @staticmethod
     def unpack(packed: bytes) -> Translation:
         """What was packed; ValueError when it was something else."""
+        import json
+
         line, _, code = packed.partition(b"\n")
         try:
             parts = json.loads(line)
