@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emu.cpu.background import Background
 from emu.cpu.jit import Code, load
@@ -49,18 +49,23 @@ MOST_TARGETS, MOST_SITES = 64, 4096
 """What is kept of where indirect jumps went, whatever a guest does: so many places for each, and so
 many jumps before all is forgotten."""
 
+MOST_BYTES = 128 << 20
+"""Machine code that a hart's translations may have; as when handlers run out, all are forgotten
+when there is more."""
+
 _CELL_WORDS = CELL_SIZE // 8
 
 
 @dataclass(eq=False)
 class Installed:
-    """A translation that is loaded: its function, the handlers of its ways in, and for each page
-    the version of its records for which the bytes were compared. `missed` counts indirect jumps
-    that were seen to leave it."""
+    """A translation that is loaded: its function, the handlers of its ways in, how many bytes of
+    machine code it has, and for each page the version of its records for which the bytes were
+    compared. `missed` counts indirect jumps that were seen to leave it."""
 
     translation: Translation
     code: Code
     numbers: dict[int, int]
+    size: int
     compared: dict[int, int] = field(default_factory=dict)
     missed: int = 0
     _places: ctypes.Array[ctypes.c_uint64] | None = None
@@ -104,6 +109,7 @@ class Translator:
     ) -> None:
         self._state, self._handler_of, self._eager = state, handler_of, eager
         self._first = self._next = first
+        self._bytes = 0
         self._heat: Counter[int] = Counter()
         self._patience: dict[int, int] = {}
         self._taken: dict[int, set[int]] = {}
@@ -207,15 +213,17 @@ class Translator:
             self._install(Translation.unpack(packed))
 
     def _install(self, translation: Translation) -> None:
-        if self._next + len(translation.entries) > HANDLERS:
+        size = len(translation.code)
+        if self._next + len(translation.entries) > HANDLERS or self._bytes + size > MOST_BYTES:
             self.forget()
+        self._bytes += size
         code = load(translation.code)
         numbers = {}
         for entry in translation.entries:
             numbers[entry.pc] = self._next
             self._state.handlers[self._next] = code.address("region")
             self._next += 1
-        installed = Installed(translation, code, numbers)
+        installed = Installed(replace(translation, code=b""), code, numbers, size)
         for page in installed.pages:
             for other in [*self._pages.get(page, ())]:
                 if translation.includes(other.translation):
@@ -232,6 +240,7 @@ class Translator:
         for page in installed.pages:
             self._pages[page].remove(installed)
         installed.code.close()
+        self._bytes -= installed.size
 
     def entered(self, page: int, breakpoints: Collection[int]) -> None:
         """The page of code at the virtual address `page` has just been put into the fetch buffer:
@@ -310,7 +319,7 @@ class Translator:
         for installed in {i for page in self._pages.values() for i in page}:
             installed.code.close()
         self._pages.clear()
-        self._next = self._first
+        self._next, self._bytes = self._first, 0
         self._state.flush_code()
 
 

@@ -55,11 +55,13 @@ def test_an_engine_may_go_while_its_request_is_pending(monkeypatch: pytest.Monke
     again.go(400)
 
 
+@pytest.mark.parametrize(
+    ("limit", "most"), [("HANDLERS", first_region() + 6), ("MOST_BYTES", 4096)]
+)
 def test_when_there_are_too_many_all_are_forgotten_and_made_anew(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    most = first_region() + 6
-    monkeypatch.setattr(translator, "HANDLERS", most)
+    monkeypatch.setattr(translator, limit, most)
     loops = [
         f"li x18, 150 ; l{n}: ; addi x5, x5, {n} ; xor x6, x6, x5 ; csrr x7, mscratch ;"
         f" addi x7, x7, {n} ; addi x18, x18, -1 ; bnez x18, l{n}"
