@@ -13,7 +13,7 @@ from itertools import dropwhile, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.cpu.spike.layout import BASE, SIZE, TOHOST
+from tests.cpu.spike.layout import BASE, TOHOST
 
 ISA = "rv64gc_zba_zbb_zbs_zicntr_zicclsm_svadu"
 _MOST, _LIMIT = 6000, 500_000
@@ -53,12 +53,14 @@ def executable() -> str | None:
     return shutil.which("spike")
 
 
-def _elf(image: bytes, start: int) -> bytes:
-    """One segment, and the symbols by which a program ends the simulation."""
-    names = b"\0.text\0tohost\0fromhost\0"
+def _elf(image: bytes, start: int, tohost: int) -> bytes:
+    """One segment, and the symbols by which a program ends the simulation and leaves results."""
+    names = b"\0.strtab\0.symtab\0tohost\0fromhost\0begin_signature\0end_signature\0"
+    places = {"tohost": tohost, "fromhost": tohost + 8}
+    places |= {"begin_signature": BASE, "end_signature": BASE + len(image)}
     symbols = b"".join(
-        struct.pack("<IBBHQQ", names.index(name), 0x10, 0, 0xFFF1, at, 8)
-        for name, at in ((b"tohost", TOHOST), (b"fromhost", TOHOST + 8))
+        struct.pack("<IBBHQQ", names.index(name.encode()), 0x10, 0, 0xFFF1, at, 8)
+        for name, at in places.items()
     )
     names_at = 120 + len(image)
     symbols_at = names_at + len(names)
@@ -69,8 +71,11 @@ def _elf(image: bytes, start: int) -> bytes:
     )
     segment = struct.pack("<IIQQQQQQ", 1, 7, 120, BASE, BASE, len(image), len(image), 8)
     sections = bytes(64)
-    sections += struct.pack("<IIQQQQIIQQ", 1, 3, 0, 0, names_at, len(names), 0, 0, 1, 0)
-    sections += struct.pack("<IIQQQQIIQQ", 1, 2, 0, 0, symbols_at, 24 + len(symbols), 1, 1, 8, 24)
+    strings, table = names.index(b".strtab"), names.index(b".symtab")  # Spike goes by their names
+    sections += struct.pack("<IIQQQQIIQQ", strings, 3, 0, 0, names_at, len(names), 0, 0, 1, 0)
+    sections += struct.pack(
+        "<IIQQQQIIQQ", table, 2, 0, 0, symbols_at, 24 + len(symbols), 1, 1, 8, 24
+    )
     return header + segment + image + names + bytes(24) + symbols + sections
 
 
@@ -78,17 +83,30 @@ def run(spike: str, image: bytes, start: int, first: int, folder: Path) -> list[
     """The instructions that Spike commits with `image` in RAM, starting at `start`: from the one
     at `first` on, until the program ends the simulation, but not too many."""
     program, log = folder / "program.elf", folder / "log"
-    program.write_bytes(_elf(image, start))
-    memory = f"-m{BASE:#x}:{SIZE:#x}"
-    command = [spike, f"--isa={ISA}", "--priv=msu", memory, f"--instructions={_LIMIT}"]
+    program.write_bytes(_elf(image, start, TOHOST))
+    options = [f"--instructions={_LIMIT}", "--log-commits", f"--log={log}"]
+    _spike(spike, len(image), *options, str(program))
+    commits = dropwhile(lambda commit: commit.pc != first, _commits(log))
+    return list(islice(commits, _MOST))
+
+
+def memory_after(spike: str, image: bytes, start: int, tohost: int, folder: Path) -> bytes:
+    """RAM as a program leaves it that starts at `start` with `image` there, and in the end stores 1
+    to `tohost`."""
+    program, results = folder / "program.elf", folder / "results"
+    program.write_bytes(_elf(image, start, tohost))
+    options = [f"+signature={results}", "+signature-granularity=8"]
+    _spike(spike, len(image), *options, str(program))
+    return b"".join(bytes.fromhex(line)[::-1] for line in results.read_text().split())
+
+
+def _spike(spike: str, size: int, *arguments: str) -> None:
     done = subprocess.run(
-        [*command, "--log-commits", f"--log={log}", str(program)],
+        [spike, f"--isa={ISA}", "--priv=msu", f"-m{BASE:#x}:{size:#x}", *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"Spike ended with {done.returncode}: {done.stderr.decode()}")
-    commits = dropwhile(lambda commit: commit.pc != first, _commits(log))
-    return list(islice(commits, _MOST))
 
 
 def _commits(log: Path) -> Iterator[Commit]:

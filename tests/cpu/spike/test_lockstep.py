@@ -6,7 +6,6 @@ memory in the end is compared with the reference engine's.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
@@ -29,17 +28,6 @@ _ENGINES = {
     "native": partial(NativeEngine, translate="off"),
     "translated": partial(NativeEngine, translate="eager"),
 }
-
-
-@pytest.fixture(scope="module")
-def spike() -> str:
-    """The simulator; CI installs it."""
-    found = simulator.executable()
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("Spike is not installed, and CI should have installed it")
-        pytest.skip("Spike is not installed")
-    return found
 
 
 def agree(spike: str, program: Program, folder: Path, stops: tuple[int, ...]) -> None:
