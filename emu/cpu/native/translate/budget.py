@@ -16,10 +16,10 @@ FARTHEST = 64
 Successors = Mapping[int, Collection[int]]
 
 
-def cycle_heads(successors: Successors, starts: Iterable[int]) -> set[int]:
-    """Blocks so chosen that every cycle has one: where control comes back to one that it has come
-    through since a start."""
-    return _walk(successors, starts, ())[1]
+def cycles(successors: Successors, starts: Iterable[int]) -> dict[int, frozenset[int]]:
+    """Blocks so chosen that every cycle has one, with those that go back to them: where control
+    comes to a block that it has come through since a start."""
+    return {h: frozenset(sources) for h, sources in _walk(successors, starts, ())[1].items()}
 
 
 def checkpoints(
@@ -38,11 +38,11 @@ def checkpoints(
 
 def _walk(
     successors: Successors, starts: Iterable[int], cut: Collection[int]
-) -> tuple[list[int], set[int]]:
-    """The blocks in postorder, edges to those in `cut` left out; and the targets of edges that go
-    back to a block whose own successors are still being followed."""
+) -> tuple[list[int], dict[int, set[int]]]:
+    """The blocks in postorder, edges to those in `cut` left out; and the edges, by their targets,
+    that go back to a block whose own successors are still being followed."""
     order: list[int] = []
-    heads: set[int] = set()
+    back: dict[int, set[int]] = {}
     done: dict[int, bool] = {}  # False while a block's successors are being followed
     for start in starts:
         path = [(start, iter(successors[start]))] if start not in done else []
@@ -58,5 +58,5 @@ def _walk(
                 done[following] = False
                 path.append((following, iter(successors[following])))
             elif not done[following]:
-                heads.add(following)
-    return order, heads
+                back.setdefault(following, set()).add(block)
+    return order, back

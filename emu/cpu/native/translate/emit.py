@@ -25,9 +25,9 @@ from emu.cpu.native.refill import FINDER
 from emu.cpu.native.translate.frame import RegionFrame
 from emu.cpu.native.translate.loops import TURNS, Loop, inner_loops
 from emu.cpu.native.translate.region import Block, Region
+from emu.cpu.native.translate.registers import Register, survey
 from emu.cpu.native.translate.spans import Span, spans
 from emu.cpu.state import RING, WINDOWS, Dirty, Exit, State
-from emu.isa.graph import Node
 
 NAME = "region"
 _HERE = ir.FunctionType(LONG, [LONG])
@@ -79,41 +79,30 @@ class Writer:
         }
         self._loop: Loop | None = None
         self._copies: dict[int, ir.Block] = {}
-        self._variables: dict[tuple[str, int], ir.Value] = {}
-        self._written: set[tuple[str, int]] = set()
+        self._variables: dict[Register, ir.Value] = {}
         self._out = self.function.append_basic_block("out")
         self._ways_out: list[tuple[ir.Block, ir.Value, ir.Value, ir.Value]] = []
         self.pointers: dict[Span, ir.Value] = {}
         self._spans: dict[tuple[int, int], Span] = {}
         self._limits: dict[int, ir.Value] = {}
-        self._survey()
+        self.guest_memory, self._hart_memory = self._kinds_of_memory("guest", "hart")
+        self._registers = survey(region)
+        self._uses_float = any(
+            step.op == "fp_check"
+            for block in region.blocks.values()
+            for _, found in block.instructions
+            for step in found.insn.steps
+        )
         for block in region.blocks.values():
             for span in spans(block.instructions):
                 self._spans |= dict.fromkeys(span.members, span)
 
-    def _survey(self) -> None:
-        """Which registers the region reads and writes, and whether it computes with floats."""
-        used: set[tuple[str, int]] = set()
-        self.uses_float = False
-        for block in self.region.blocks.values():
-            for _, found in block.instructions:
-                for step in found.insn.steps:
-                    self.uses_float |= step.op == "fp_check"
-                    bank = {"x": "x", "f": "f"}.get(step.op[-1])
-                    if step.op not in ("read_x", "read_f", "write_x", "write_f") or bank is None:
-                        continue
-                    index = step.args[0]
-                    assert isinstance(index, Node)
-                    number = (
-                        index.args[0] if index.op == "const" else getattr(found, str(index.args[0]))
-                    )
-                    assert isinstance(number, int)
-                    if bank == "x" and number == 0:
-                        continue
-                    used.add((bank, number))
-                    if step.op.startswith("write"):
-                        self._written.add((bank, number))
-        self._used = sorted(used)
+    def _kinds_of_memory(self, *names: str) -> list[ir.MDValue]:
+        """What tells LLVM that accesses marked with different ones do not touch each other."""
+        add = self.module.add_metadata
+        root = add(["a translation's memory"])
+        kinds = [add([name, root, i64(0)]) for name in names]
+        return [add([kind, kind, i64(0)]) for kind in kinds]
 
     # Ways in
 
@@ -128,7 +117,7 @@ class Writer:
         context = self._word(cell, Cell.CONTEXT)
         holds = b.icmp_unsigned("==", context, self._state("fetch_context"))
         holds = b.and_(holds, b.icmp_unsigned("==", self._word(cell, Cell.PC), self.pc))
-        if self.uses_float:
+        if self._uses_float:
             holds = b.and_(holds, b.icmp_unsigned("==", self._state("fs"), i64(Dirty.DIRTY)))
             holds = b.and_(holds, b.icmp_unsigned("==", self._state("frm"), i64(0)))
         needed = self._word(cell, Cell.NEEDED)
@@ -172,7 +161,7 @@ class Writer:
         b = self.builder
         self._count, self._floor = (self._variable(LONG, n) for n in ("count", "floor"))
         b.store(self.count, self._count)
-        for bank, number in self._used:
+        for bank, number in sorted(self._registers.values):
             kind = LONG if bank == "x" else _DOUBLE
             variable = self._variables[bank, number] = self._variable(kind, f"{bank}{number}")
             b.store(b.load(self._register(bank, number), typ=kind), variable)
@@ -189,7 +178,10 @@ class Writer:
         if (bank, number) == ("x", 0):
             return i64(0)
         kind = LONG if bank == "x" else _DOUBLE
-        value = self.builder.load(self._variables[bank, number], typ=kind)
+        variable = self._variables.get((bank, number))
+        value = self.builder.load(variable or self._register(bank, number), typ=kind)
+        if variable is None:
+            value.set_metadata("tbaa", self._hart_memory)
         return value if bank == "x" else self.builder.bitcast(value, LONG)
 
     def write(self, bank: str, number: int, value: ir.Value) -> None:
@@ -198,7 +190,10 @@ class Writer:
             return
         if bank == "f":
             value = self.builder.bitcast(value, _DOUBLE)
-        self.builder.store(value, self._variables[bank, number])
+        variable = self._variables.get((bank, number))
+        store = self.builder.store(value, variable or self._register(bank, number))
+        if variable is None:
+            store.set_metadata("tbaa", self._hart_memory)
 
     def is_sure(self, pc: int, number: int) -> bool:
         """Whether a guard has seen to it that an access is in the window."""
@@ -247,7 +242,7 @@ class Writer:
         for block, *values in self._ways_out:
             for phi, value in zip((pc, behind, handler), values, strict=True):
                 phi.add_incoming(value, block)
-        for bank, number in sorted(self._written):
+        for bank, number in sorted(self._registers.written & self._registers.values):
             kind = LONG if bank == "x" else _DOUBLE
             value = b.load(self._variables[bank, number], typ=kind)
             b.store(value, self._register(bank, number))

@@ -74,19 +74,25 @@ class RegionFrame(Frame):
     ) -> ir.Value | None:
         """Do `action` where the address lies: in a span that has been looked up, or in the window,
         or where it is found to be."""
+
+        def act(pointer: ir.Value) -> ir.Value | None:
+            result = action(pointer)
+            self.builder.block.instructions[-1].set_metadata("tbaa", self.writer.guest_memory)
+            return result
+
         pc, number = self.pc.constant, self._accesses
         self._accesses += 1
         if self.writer.is_sure(pc, number):
-            return action(self.at(self.writer.window, self.writer.window_offset(address)))
+            return act(self.at(self.writer.window, self.writer.window_offset(address)))
         known = self.writer.span_of(pc, number)
         if known is None:
-            return self._access_alone(address, size, miss, action)
+            return self._access_alone(address, size, miss, act)
         span, distance = known
         if span not in self.writer.pointers:
             start = self.builder.sub(address, i64(distance))
             miss = Exit.STORE_MISS if span.stores else miss
             self.writer.pointers[span] = self._look_up(start, span.width, miss)
-        return action(self.at(self.writer.pointers[span], i64(distance)))
+        return act(self.at(self.writer.pointers[span], i64(distance)))
 
     def _look_up(self, start: ir.Value, width: int, miss: Exit) -> ir.Value:
         """The host's pointer to `width` bytes that one access each is made to."""

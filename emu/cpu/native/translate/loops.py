@@ -63,7 +63,7 @@ def _loop(
     sources: Mapping[int, list[int]],
     head: int,
 ) -> Loop | None:
-    order = _body(region, successors, sources, head)
+    order = _order(region, successors, sources, head)
     if order is None:
         return None
     body = frozenset(order)
@@ -77,7 +77,7 @@ def _loop(
         accesses += follow(block.instructions, places)
         leaving[start] = places
         shortest[start] = len(block.instructions) + min((shortest[s] for s in before), default=0)
-    turns = [s for s in sources[head] if s in body]
+    turns = region.heads[head]
     reach: dict[int, tuple[int, int]] = {}
     sure = set()
     for (kind, register), of_register in _by_root(accesses).items():
@@ -94,7 +94,7 @@ def _loop(
     return Loop(head, body, min(shortest[s] for s in turns), reach, frozenset(sure))
 
 
-def _body(
+def _order(
     region: Region,
     successors: Mapping[int, tuple[int, ...]],
     sources: Mapping[int, list[int]],
@@ -102,23 +102,9 @@ def _body(
 ) -> list[int] | None:
     """The blocks of the turns from `head` back to it, each behind those that lead to it; None when
     there is another loop among them, or too much."""
-    ahead: set[int] = set()
-    left, size = [head], 0
-    while left:
-        start = left.pop()
-        if start in ahead:
-            continue
-        ahead.add(start)
-        left += [w for w in successors[start] if w not in region.heads]
-    body = {head}
-    left = [s for s in sources[head] if s in ahead]
-    while left:
-        start = left.pop()
-        if start not in body:
-            body.add(start)
-            left += [s for s in sources[start] if s in ahead]
+    body = region.loop(head)
     size = sum(len(region.blocks[start].instructions) for start in body)
-    if size > LONGEST or len(body & region.heads) > 1 or not _comes_back(body, sources, head):
+    if size > LONGEST or len(body & region.heads.keys()) > 1:
         return None
     order: list[int] = []
     ready = [head]
@@ -130,10 +116,6 @@ def _body(
             if is_next and all(s in order for s in sources[way] if s in body):
                 ready.append(way)
     return order if len(order) == len(body) else None
-
-
-def _comes_back(body: set[int], sources: Mapping[int, list[int]], head: int) -> bool:
-    return any(s in body for s in sources[head])
 
 
 def _merge(start: int, before: list[Places]) -> Places:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from emu.cpu.native.translate.budget import cycle_heads
+from emu.cpu.native.translate.budget import cycles
 from emu.cpu.native.translate.image import Image
 from emu.isa.decode import Decoded
 from emu.isa.graph import Arg, Node
@@ -57,12 +57,13 @@ class Block:
 @dataclass(frozen=True)
 class Region:
     """Blocks by address; for the indirect jumps, by address, the blocks that they may go to; the
-    blocks that are entered from outside; and the heads of cycles, which are among those."""
+    blocks that are entered from outside; and the heads of cycles, which are among those, with the
+    blocks that go back to them."""
 
     blocks: dict[int, Block]
     targets: dict[int, tuple[int, ...]]
     entries: tuple[int, ...] = ()
-    heads: frozenset[int] = frozenset()
+    heads: dict[int, frozenset[int]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -87,6 +88,20 @@ class Region:
             found[start] = tuple(sorted(w for w in ways if w is not None and w in self.blocks))
         return found
 
+    def loop(self, head: int) -> set[int]:
+        """The blocks on the ways from the head of a cycle back to it."""
+        sources: dict[int, list[int]] = {}
+        for block, ways in self.successors().items():
+            for way in ways:
+                sources.setdefault(way, []).append(block)
+        body, left = {head}, [*self.heads[head]]
+        while left:
+            start = left.pop()
+            if start not in body:
+                body.add(start)
+                left += sources.get(start, ())
+        return body
+
     def entered_at(self, starts: Sequence[int], others: Iterable[int]) -> Region:
         """The region with ways in at the blocks `starts`, at those of `others` that cannot be
         reached from ways in before them, and into each cycle."""
@@ -101,12 +116,12 @@ class Region:
                 if start not in seen:
                     seen.add(start)
                     left += successors[start]
-        heads = cycle_heads(successors, entries)
+        heads = cycles(successors, entries)
         entries = sorted({*entries, *heads})
         blocks = {pc: block for pc, block in self.blocks.items() if pc in seen}
         sites = {block.instructions[-1][0] for block in blocks.values()}
         targets = {pc: known for pc, known in self.targets.items() if pc in sites}
-        return Region(blocks, targets, tuple(entries), frozenset(heads))
+        return Region(blocks, targets, tuple(entries), heads)
 
     def spans(self) -> list[tuple[int, int]]:
         """The addresses of the code, as ranges [start, end) in order that do not touch."""

@@ -8,7 +8,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.cpu.native.translate.budget import FARTHEST, checkpoints, cycle_heads
+from emu.cpu.native.translate.budget import FARTHEST, checkpoints, cycles
 
 Graph = tuple[dict[int, int], dict[int, tuple[int, ...]], tuple[int, ...]]
 
@@ -49,7 +49,7 @@ def _has_cycle(ways: Mapping[int, tuple[int, ...]], among: set[int]) -> bool:
 @given(graphs())
 def test_every_cycle_has_a_head_and_heads_are_checkpoints(graph: Graph) -> None:
     sizes, ways, entries = graph
-    heads = cycle_heads(ways, entries)
+    heads = cycles(ways, entries).keys()
     assert not _has_cycle(ways, ways.keys() - heads)
     assert heads <= checkpoints(sizes, ways, heads)[0]
 
@@ -57,14 +57,14 @@ def test_every_cycle_has_a_head_and_heads_are_checkpoints(graph: Graph) -> None:
 @given(graphs())
 def test_no_head_is_without_a_cycle(graph: Graph) -> None:
     _, ways, entries = graph
-    for head in cycle_heads(ways, entries):
+    for head in cycles(ways, entries):
         assert head in _reachable(ways, ways[head])
 
 
 @given(graphs())
 def test_no_path_to_the_next_checkpoint_executes_more_than_was_asked_for(graph: Graph) -> None:
     sizes, ways, entries = graph
-    stops, needed = checkpoints(sizes, ways, cycle_heads(ways, entries))
+    stops, needed = checkpoints(sizes, ways, cycles(ways, entries))
 
     @cache
     def longest(block: int) -> int:
@@ -76,14 +76,14 @@ def test_no_path_to_the_next_checkpoint_executes_more_than_was_asked_for(graph: 
 @given(graphs())
 def test_no_block_asks_for_more_than_the_farthest_or_its_own_size(graph: Graph) -> None:
     sizes, ways, entries = graph
-    for block, needed in checkpoints(sizes, ways, cycle_heads(ways, entries))[1].items():
+    for block, needed in checkpoints(sizes, ways, cycles(ways, entries))[1].items():
         assert sizes[block] <= needed <= max(FARTHEST, sizes[block])
 
 
 def test_a_loop_asks_once_a_turn_for_its_longer_arm() -> None:
     sizes = {0: 5, 1: 3, 2: 7, 3: 2, 4: 1}
     ways = {0: (1,), 1: (2, 3), 2: (3,), 3: (1, 4), 4: ()}
-    stops, needed = checkpoints(sizes, ways, cycle_heads(ways, (0,)))
+    stops, needed = checkpoints(sizes, ways, cycles(ways, (0,)))
     assert stops == {1}
     assert needed[1] == 13
 

@@ -1,0 +1,80 @@
+"""Which guest registers a region uses, and which of them are values in it.
+
+LLVM keeps the values of a large function in places on the stack, and copies them from place to
+place where ways meet, until that is most of what is executed. So only the registers that are used
+most are values; the others stay in the state block, as they would on the stack.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emu.cpu.native.translate.region import Region
+from emu.isa.decode import Decoded
+from emu.isa.graph import Node
+
+VALUES = 10
+"""Integer registers that are values: about as many as a host with 16 registers has left."""
+
+_TURNS = 8
+"""How often a loop is thought to be executed, for each time that control comes to it."""
+
+_BANKS = {"read_x": "x", "write_x": "x", "read_f": "f", "write_f": "f"}
+
+Register = tuple[str, int]
+"""A bank, "x" or "f", and a number."""
+
+
+@dataclass(frozen=True)
+class Registers:
+    """What a region reads or writes, what it writes, and what is a value."""
+
+    used: frozenset[Register]
+    written: frozenset[Register]
+    values: frozenset[Register]
+
+
+def survey(region: Region) -> Registers:
+    """The registers of a region; x0 is none."""
+    depths = _depths(region)
+    uses: Counter[Register] = Counter()
+    written: set[Register] = set()
+    for start, block in region.blocks.items():
+        for _, found in block.instructions:
+            for register, writes in _registers(found):
+                uses[register] += _TURNS ** min(depths[start], 4)
+                if writes:
+                    written.add(register)
+    most_used = sorted((r for r in uses if r[0] == "x"), key=lambda r: (-uses[r], r))
+    values = {*most_used[:VALUES], *(r for r in uses if r[0] == "f")}
+    return Registers(frozenset(uses), frozenset(written), frozenset(values))
+
+
+def _registers(found: Decoded) -> list[tuple[Register, bool]]:
+    """The registers that an instruction uses, and whether it writes them."""
+    result = []
+    for step in found.insn.steps:
+        if step.op in _BANKS:
+            number = number_of(step, found)
+            if (_BANKS[step.op], number) != ("x", 0):
+                result.append(((_BANKS[step.op], number), step.op.startswith("write")))
+    return result
+
+
+def number_of(step: Node, found: Decoded) -> int:
+    """The number of the register that a step reads or writes."""
+    index = step.args[0]
+    assert isinstance(index, Node)
+    number = index.args[0] if index.op == "const" else getattr(found, str(index.args[0]))
+    assert isinstance(number, int)
+    return number
+
+
+def _depths(region: Region) -> Mapping[int, int]:
+    """In how many loops each block is."""
+    depths: Counter[int] = Counter()
+    for head in region.heads:
+        depths.update(region.loop(head))
+    return depths
