@@ -317,8 +317,10 @@ def serve(function: str) -> None:
     """
     import queue
     import resource
+    import signal
     import threading
 
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     os.nice(_NICE)
     with suppress(OSError, ValueError):  # where the limit is lower already
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
@@ -379,7 +381,7 @@ def _read_requests(requests: queue.SimpleQueue[_Request | None]) -> None:
     """Queue the frames of standard input. Where they end, those that are still in the queue and
     cannot wait are in vain, and soon the process ends, done or not."""
     import queue
-    import time
+    import signal
 
     source: BinaryIO = sys.stdin.buffer
     while len(header := source.read(_HEADER.size)) == _HEADER.size:
@@ -393,5 +395,4 @@ def _read_requests(requests: queue.SimpleQueue[_Request | None]) -> None:
         if request is not None and request[1]:
             requests.put(request)
     requests.put(None)
-    time.sleep(GRACE)
-    os._exit(0)
+    signal.setitimer(signal.ITIMER_REAL, GRACE)  # its signal ends the process, whatever it does
