@@ -371,7 +371,9 @@ class Writer:
             self.integers()
             self.memory()
         else:
-            self.emit("addi x2, x2, -32", "sd x1, 8(x2)")
+            deep = self.label()  # functions that go on in each other may push more than they pop
+            self.emit("li x28, DATA+0x800", f"bgeu x2, x28, {deep}", "li x2, DATA+0x4000")
+            self.emit(f"{deep}:", "addi x2, x2, -32", "sd x1, 8(x2)")
             self.body(5, 2)
             self.emit("ld x1, 8(x2)", "addi x2, x2, 32")
         kind = rng.random()
