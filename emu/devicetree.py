@@ -20,7 +20,7 @@ from emu.fdt import Node, cells64, flatten
 
 ISA_EXTENSIONS = (
     *("i", "m", "a", "f", "d", "c", "zicsr", "zifencei", "zicntr"),
-    *("zba", "zbb", "zbs", "xaitensor"),
+    *("zba", "zbb", "zbs", "sstc", "xaitensor"),
 )
 _SINGLE = [name for name in ISA_EXTENSIONS if len(name) == 1]
 _LONG = [name for name in ISA_EXTENSIONS if len(name) > 1]

@@ -113,6 +113,8 @@ class Machine:
             board, self.bus, self.events, console, drives, hooks, trace, reference=reference,
             symbols=self.symbols,
         )  # fmt: skip
+        for hart in self.harts:
+            hart.on_timer = self.platform.clint.supervisor_changed
         if trace is not None:
             trace.now = lambda: self.clock.now_ps
             if len(self.harts) > 1:

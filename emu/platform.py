@@ -35,7 +35,7 @@ from emu.trace import Trace
 __all__ = ["Drive", "Hooks", "Platform", "VirtioDrive"]
 
 NS_PER_SECOND = 1_000_000_000
-M_SOFTWARE, M_TIMER, S_EXTERNAL, M_EXTERNAL = 3, 7, 9, 11
+M_SOFTWARE, S_TIMER, M_TIMER, S_EXTERNAL, M_EXTERNAL = 3, 5, 7, 9, 11
 """Bits of mip that devices drive."""
 
 
@@ -80,7 +80,8 @@ class Platform:
         self.plic = Plic([self._line(h, *context) for h in harts for context in external])
         software = [self._line(h, M_SOFTWARE, "msip") for h in harts]
         timers = [self._line(h, M_TIMER, "mtip", hooks.alarms[h]) for h in harts]
-        self.clint = Clint(bus, events, software, timers, hooks.alarms)
+        supervisor = [self._line(h, S_TIMER, "stip") for h in harts]
+        self.clint = Clint(bus, events, software, timers, hooks.alarms, supervisor)
         self.uart = Uart(bus, events, self.plic.sources[at.UART_IRQ], console)
         self.rtc = Rtc(events, self.plic.sources[at.RTC_IRQ], _nanoseconds(board.rtc.epoch))
         self.finisher = Finisher(hooks.finish, hooks.restart)

@@ -11,7 +11,7 @@ from emu.cpu.routine import Routine
 from emu.cpu.state import State
 from emu.isa.causes import Interrupt
 from emu.isa.csrfields import ALL, flag
-from emu.isa.csrs import time
+from emu.isa.csrs import STCE, time
 from emu.isa.graph import Node, Trace
 
 _MTIP = 1 << Interrupt.MTI
@@ -56,6 +56,11 @@ class HartAlarm:
     @scheduled.setter
     def scheduled(self, ticks: int) -> None:
         self._state.alarm = ticks
+
+    @property
+    def supervisor(self) -> int:
+        """stimecmp, if supervisor mode has it; else all ones."""
+        return self._state.stimecmp if self._state.menvcfg & STCE else ALL
 
     @property
     def pending(self) -> bool:

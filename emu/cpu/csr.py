@@ -135,6 +135,8 @@ class Access:
             hart.space_changed()
         if "regime" in csr.after:
             hart.regime_changed()
+        if csr.unit == "timer":
+            hart.timer_changed()
         if "interrupts" in csr.after:
             hart.interrupts_changed()
 

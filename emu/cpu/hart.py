@@ -26,6 +26,7 @@ from emu.cpu.runs import Runs
 from emu.cpu.state import NEVER, NO_CONTEXT, Exit, State
 from emu.cpu.traps import Trap
 from emu.isa.causes import M_MODE, S_MODE, U_MODE, Interrupt
+from emu.isa.csrs import STCE
 from emu.memory import Memory
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Hart:
         self.breakpoints: set[int] = set()
         self.due = False
         """Whether an engine must take an interrupt before the next instruction."""
+        self.on_timer: Callable[[int], None] = lambda hartid: None
+        """Told when stimecmp, or whether it counts, has changed."""
         self._pages: dict[tuple[str, int], Pages] = {}
         self._pages_forgotten = 0
         self.runs = Runs(self)
@@ -212,6 +215,13 @@ class Hart:
         self.interrupts_changed()
         if self.due:
             self.attention = True
+
+    def timer_changed(self) -> None:
+        """stimecmp or menvcfg was written; with a timer of its own, STIP is not software's."""
+        if self.state.menvcfg & STCE:
+            self.state.soft_mip &= ~(1 << Interrupt.STI)
+        self.on_timer(self.hartid)
+        self.interrupts_changed()
 
     def interrupt_pending(self) -> bool:
         """Whether an interrupt would be taken now."""

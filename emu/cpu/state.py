@@ -176,7 +176,7 @@ class State(_Layout):
     medeleg, mideleg, mie, mtvec, mepc, mcause, mtval = (CsrWord() for _ in range(7))
     mscratch, mcounteren, menvcfg, mcountinhibit = (CsrWord() for _ in range(4))
     stvec, sepc, scause, stval, sscratch, scounteren = (CsrWord() for _ in range(6))
-    senvcfg, satp, tcause, toperand = (CsrWord() for _ in range(4))
+    senvcfg, stimecmp, satp, tcause, toperand = (CsrWord() for _ in range(5))
     lines = Word("The interrupts in mip that devices drive.")
     soft_mip = Word("The interrupts in mip that software has set.")
     cycle_count = Word("mcycle less `instret`, or mcycle itself while it is inhibited.")

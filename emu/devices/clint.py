@@ -2,7 +2,11 @@
 layout).
 
 Guests without timer interrupts wait by asking for mtime over and over. A hart that does so has to
-wait a little longer for each answer: else a second would be millions of accesses."""
+wait a little longer for each answer: else a second would be millions of accesses.
+
+A hart's own stores to its mtimecmp may come by its `Alarm` instead of here, so what is scheduled is
+never taken back: it looks when it is due. The timer of supervisor mode is a CSR of the hart
+(stimecmp, of Sstc); its line `supervisor` is driven here."""
 
 from __future__ import annotations
 
@@ -32,6 +36,10 @@ class Alarm(Protocol):
     scheduled: int
 
     @property
+    def supervisor(self) -> int:
+        """When the supervisor's timer interrupt is to be pending, in ticks."""
+
+    @property
     def pending(self) -> bool:
         """Whether the timer interrupt is."""
 
@@ -46,6 +54,7 @@ class _OwnAlarm:
 
     compare: int = NEVER
     scheduled: int = NEVER
+    supervisor: int = NEVER
     pending: bool = False
 
     def offer(self, address: int) -> None:
@@ -87,8 +96,7 @@ class Mtime(Register, offset=0xBFF8, size=8):
 
 class Clint(Device, prefix="CLINT"):
     """Timer and software interrupts of every hart, by the lines `software` and `timer`. mtime
-    follows the virtual clock and cannot be set. A hart's own stores to its mtimecmp may come by its
-    `alarms` instead of here, so what is scheduled is never taken back: it looks when it is due.
+    follows the virtual clock and cannot be set.
     """
 
     SIZE = 0x10000
@@ -105,9 +113,11 @@ class Clint(Device, prefix="CLINT"):
         software: Sequence[Line],
         timer: Sequence[Line],
         alarms: Sequence[Alarm] = (),
+        supervisor: Sequence[Line] = (),
     ) -> None:
         super().__init__("clint", events, {"msip": len(software), "mtimecmp": len(timer)})
         self._bus, self._software, self._timer = bus, software, timer
+        self._supervisor = supervisor
         self._wait_start_ps = self._last_read_ps = 0
         for reg, alarm in zip(self.mtimecmp, alarms, strict=False):
             reg.alarm = alarm
@@ -157,12 +167,26 @@ class Clint(Device, prefix="CLINT"):
         elif alarm.compare != NEVER:
             self._schedule(hart)
 
+    def supervisor_changed(self, hart: int) -> None:
+        """A hart has written stimecmp, or enabled it or not."""
+        for event in self.scheduled(self._wake):
+            if event.args == (hart,):
+                event.cancel()
+        at_tick = self.mtimecmp[hart].alarm.supervisor
+        due = self.events.clock.ticks >= at_tick
+        self._supervisor[hart].set(due)
+        if not due and at_tick != NEVER:
+            self.at(at_tick * PS_PER_TICK, self._wake, hart, timer=True)
+
+    def _wake(self, hart: int) -> None:
+        self._supervisor[hart].set(True)
+
     def reset(self) -> None:
         """No interrupt pending, no alarm set; the time goes on."""
         super().reset()
         for reg in self.mtimecmp:
             reg.alarm.scheduled = NEVER
-        for line in (*self._software, *self._timer):
+        for line in (*self._software, *self._timer, *self._supervisor):
             line.set(False)
 
     def restore(self, saved: dict[str, Any]) -> None:

@@ -91,7 +91,8 @@ class Csr:
     stall_ps: int = 0
     """How long an access takes beyond its cycle, in picoseconds."""
     unit: str = ""
-    """The part of the hart that does writes itself: only "pmp"."""
+    """The part of the hart that Python must tell of writes: "pmp", which does them itself, or
+    "timer"."""
 
     @property
     def privilege(self) -> int:

@@ -1,15 +1,15 @@
 """The control and status registers of the machine, each declared once, and those of GPU lanes.
 
 `emu.isa.csrfields` says how to read a declaration. A number that is not listed is an illegal
-instruction: that is how software finds out what is absent (Sstc's stimecmp, mstateen0, seed,
-the hypervisor's, ...). Sections are those of the privileged specification.
+instruction: that is how software finds out what is absent (mstateen0, seed, the hypervisor's,
+...). Sections are those of the privileged specification.
 """
 
 from __future__ import annotations
 
 from emu.isa.causes import M_MODE, S_MODE, U_MODE, Cause, Interrupt
 from emu.isa.csrfields import Csr, Field, Read, any_of, bit, flag
-from emu.isa.graph import Node, Trace, select
+from emu.isa.graph import Node, Trace, const, select
 
 PMP_ENTRIES = 16
 TIME_READ_PS = 100_000
@@ -17,6 +17,8 @@ TIME_READ_PS = 100_000
 by reading it again and again then execute fewer instructions for the same wait."""
 
 SV39, SV48 = 8, 9
+STCE = 1 << 63
+"""Bit of menvcfg: supervisor mode has a timer of its own (Sstc)."""
 _OFF, _DIRTY = 0, 3  # of FS and XS
 
 
@@ -75,7 +77,9 @@ def _bits(mask: int) -> tuple[Field, ...]:
 
 
 def _write_mip(m: Trace, value: Node) -> None:
-    m.state["soft_mip"] = value & _S_BITS
+    """STIP is software's only where it is not stimecmp's."""
+    timed = (m.state["menvcfg"] & STCE).ne(0)
+    m.state["soft_mip"] = value & select(timed, const(_S_BITS & ~(1 << Interrupt.STI)), _S_BITS)
 
 
 def _write_sip(m: Trace, value: Node) -> None:
@@ -156,6 +160,12 @@ def _enabled(number: int) -> Read:
     return guard
 
 
+def _has_own_timer(m: Trace) -> Node:
+    """Supervisor mode may have stimecmp if machine mode has given it both that and `time`."""
+    given = (m.state["menvcfg"] & STCE).ne(0) & (m.state["mcounteren"] >> _TM & 1).ne(0)
+    return m.state["priv"].eq(M_MODE) | given
+
+
 # --- units that can be off, translation ---------------------------------------------------------
 
 
@@ -215,6 +225,8 @@ _CSRS = (
     Csr(0x144, "sip", "Supervisor interrupts pending",
         (_whole(read=lambda m: _pending(m) & m.state["mideleg"], write=_write_sip),),
         base=lambda m: m.state["soft_mip"] & m.state["mideleg"], after=("interrupts",)),
+    Csr(0x14D, "stimecmp", "STIP is pending while time >= stimecmp, if menvcfg.STCE is set",
+        (_whole(),), guard=_has_own_timer, unit="timer"),
     Csr(0x180, "satp", "Translation mode, address space and root page table",
         (Field("MODE", 63, 60, "0 bare, 8 Sv39, 9 Sv48"), Field("ASID", 59, 44),
          Field("PPN", 43, 0)),
@@ -238,7 +250,8 @@ _CSRS = (
     Csr(0x304, "mie", "Interrupt enable", _bits(_ALL_BITS), after=("interrupts",)),
     Csr(0x305, "mtvec", "Machine trap vector", _VECTOR),
     Csr(0x306, "mcounteren", "Counters that supervisor mode may read", _COUNTERS),
-    Csr(0x30A, "menvcfg", "Environment of the lower modes", _FIOM),
+    Csr(0x30A, "menvcfg", "Environment of the lower modes",
+        (*_FIOM, bit("STCE", 63, "stimecmp says when STIP is pending")), unit="timer"),
     Csr(0x320, "mcountinhibit", "Counters that stand still",
         (_whole(read=lambda m: m.state["mcountinhibit"], write=_write_inhibit),)),
     Csr(0x340, "mscratch", "For the machine trap handler", (_whole(),)),

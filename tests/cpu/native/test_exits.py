@@ -44,7 +44,7 @@ def test_a_budget_that_ends_at_a_jump_between_pages_is_exact() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("csrrs x5, 0x14d, x0", Exit.SLOW),  # absent: a trap
+        ("csrrs x5, 0x34a, x0", Exit.SLOW),  # absent: a trap
         ("wfi", Exit.SLOW),
         ("amoadd.w x5, x6, (x11)", Exit.SLOW),  # misaligned: a trap
         ("ld x5, 0(x12)", Exit.LOAD_MISS),  # no RAM there

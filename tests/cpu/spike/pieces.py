@@ -35,7 +35,7 @@ _DIFFERENT = (
     "time",  # counts host and guest time
     "misa",  # writable in Spike; ours has another extension
     "marchid", "mimpid", "mvendorid",
-    "menvcfg", "senvcfg",  # Spike's has ADUE and no FIOM
+    "menvcfg", "senvcfg", "stimecmp",  # Spike's has ADUE, no FIOM, and no Sstc here
     "tcause", "toperand",
     "tselect", "tdata1", "tdata2", "tdata3", "tinfo",  # Spike's has triggers
 )  # fmt: skip
@@ -43,7 +43,7 @@ _CSRS = [
     name for name in BY_NAME
     if name not in _DIFFERENT + _READ_ONLY_HERE and not name.startswith(("mhpm", "pmp"))
 ]  # fmt: skip
-_ABSENT = (0x015, 0x04D, 0x14D, 0x30C, 0x31A, 0x321, 0x34A, 0x34B, 0x600, 0x7C0, 0x9C0, 0xBFF,
+_ABSENT = (0x015, 0x04D, 0x30C, 0x31A, 0x321, 0x34A, 0x34B, 0x600, 0x7C0, 0x9C0, 0xBFF,
            0xC80, 0xCFF, 0xDA0, 0xFB0, 0x200, 0x740, 0x000, 0x008)  # fmt: skip
 _PMP = [name for name in BY_NAME if name.startswith("pmp")]
 _STATUS_BITS = (1 << 1, 1 << 3, 1 << 5, 1 << 7, 1 << 8, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21,
