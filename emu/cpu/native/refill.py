@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from emu.cpu.native.alarm import emit_alarm_store
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
-from emu.cpu.native.walk import call_walk
+from emu.cpu.native.walk import CALLER_KEEPS_NOTHING, call_walk
 from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
 
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
@@ -56,25 +56,44 @@ def emit_refill(f: Frame, access: str) -> None:
 def emit_find(module: ir.Module, access: str) -> ir.Function:
     """`find_load(state, address, size, marks)`, `find_store`: the host address of that memory, or 0
     if it is for Python to find. For translations, whose registers it leaves alone."""
-    function = ir.Function(module, FINDER, f"find_{access}")
-    function.calling_convention = "preserve_allcc"
+    function = _finder(module, f"find_{access}")
+    search = _emit_search(module, access)
+    f = Lookup(function)
+    b, (_, address, size, _) = f.builder, function.args
+    last = b.and_(b.add(address, b.sub(size, i64(1))), i64(-PAGE_SIZE))
+    entry = _entry(f, address, access)
+    hit, miss = blocks(f, "hit", "miss")
+    is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(last, f.load("data_context")))
+    b.cbranch(is_there, hit, miss).set_weights([1000, 1])
+    b.position_at_end(hit)
+    b.ret(b.add(address, word(f, entry, 8)))
+    b.position_at_end(miss)
+    b.ret(b.call(search, function.args, cconv=CALLER_KEEPS_NOTHING, tail="tail"))
+    return function
+
+
+def _finder(module: ir.Module, name: str) -> ir.Function:
+    function = ir.Function(module, FINDER, name)
+    function.calling_convention = CALLER_KEEPS_NOTHING
     function.attributes.add("nounwind")
+    return function
+
+
+def _emit_search(module: ir.Module, access: str) -> ir.Function:
+    """What a finder does when the buffer has no entry; apart, so that it saves few registers."""
+    function = _finder(module, f"search_{access}")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
     f = Lookup(function)
     b, (_, address, size, marks) = f.builder, function.args
     first, last = (
         b.and_(a, i64(-PAGE_SIZE)) for a in (address, b.add(address, b.sub(size, i64(1))))
     )
     entry = _entry(f, address, access)
-    context = f.load("data_context")
-    hit, miss, walk, more, both, search, found, fail = blocks(
-        f, "hit", "miss", "walk", "more", "both", "search", "found", "fail"
+    walk, more, both, search, found, fail = blocks(
+        f, "walk", "more", "both", "search", "found", "fail"
     )
-    is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(last, context))
-    b.cbranch(is_there, hit, miss)
-    b.position_at_end(hit)
-    b.ret(b.add(address, word(f, entry, 8)))
-    b.position_at_end(miss)
-    b.cbranch(b.icmp_unsigned("==", context, i64(NO_CONTEXT)), fail, walk)
+    b.cbranch(b.icmp_unsigned("==", f.load("data_context"), i64(NO_CONTEXT)), fail, walk)
     b.position_at_end(walk)
     host = call_walk(f, first, access, marks)
     walked = b.sub(host, first)
