@@ -121,9 +121,8 @@ class VirtioMmio(Device, ABC):
         if not value:
             self.reset()
         elif self.status.features_ok and not old & Status.features_ok.mask:
-            wanted = self._driver_features
-            agreed = not wanted & ~self.offered() and (self.legacy or wanted & VERSION_1)
-            self.status.features_ok = int(bool(agreed))
+            # A driver should accept VERSION_1, but teaching systems never look beyond bit 31.
+            self.status.features_ok = int(not self._driver_features & ~self.offered())
 
     # --- queues -----------------------------------------------------------------------------------
 
