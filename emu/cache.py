@@ -35,10 +35,16 @@ _written = _LOOK_AFTER  # since the last look: the first writing looks
 
 
 def cache_directory() -> Path:
-    """`$AIOS_CACHE`, or `aios` in the user's cache directory; the directory need not exist."""
+    """`$AIOS_CACHE`, or `aios` in the user's cache directory; the directory need not exist. For a
+    user without a home it cannot: nothing is kept then."""
     if chosen := os.environ.get("AIOS_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aios"
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "aios"
+    try:
+        return Path.home() / ".cache" / "aios"
+    except RuntimeError:
+        return Path(os.devnull) / "aios"
 
 
 def read(name: str) -> bytes | None:

@@ -2,7 +2,7 @@
 
 `default_image` is AIos itself: all of `kernel_src/` and `asm/`, root module `main`. The image is
 kept in the cache directory under a hash of everything it is made from, the toolchain's own files
-included, so the warm path reads and hashes those files and imports no compiler.
+included, and one of itself, so the warm path reads and hashes files and imports no compiler.
 """
 
 from __future__ import annotations
@@ -74,12 +74,26 @@ def _shown(path: Path) -> str:
 def default_image(opt: int = 2) -> Path:
     """The path of AIos's image, built now if the sources have changed since it was last."""
     files = kernel_files()
-    name = f"aios-O{opt}-{_digest([*files, *_maker_files()], f'opt {opt}')}.elf"
-    cache = cache_directory()
-    if (cache / name).is_file():
-        return cache / name
+    stem = f"aios-O{opt}-{_digest([*files, *_maker_files()], f'opt {opt}')}-"
+    folders = (cache_directory(), _ROOT / "build")
+    for folder in folders:
+        for path in folder.glob(f"{stem}*.elf"):
+            if _is_whole(path, stem):
+                return path
     image = build(files, root="main", opt=opt)
-    return _store(image, name, cache)
+    return _store(image, f"{stem}{_content_hash(image)}.elf", folders)
+
+
+def _is_whole(path: Path, stem: str) -> bool:
+    """Whether a kept image is what was stored: files can be cut off or damaged."""
+    try:
+        return path.name == f"{stem}{_content_hash(path.read_bytes())}.elf"
+    except OSError:
+        return False
+
+
+def _content_hash(image: bytes) -> str:
+    return hashlib.sha256(image).hexdigest()[:24]
 
 
 def _maker_files() -> Iterable[Path]:
@@ -99,9 +113,10 @@ def _digest(files: Iterable[Path], salt: str) -> str:
     return digest.hexdigest()[:24]
 
 
-def _store(image: bytes, name: str, cache: Path) -> Path:
-    """Keep the image; where the cache cannot be written, beside the checkout's other builds."""
-    for folder in (cache, _ROOT / "build"):
+def _store(image: bytes, name: str, folders: Iterable[Path]) -> Path:
+    """Keep the image in the first of the folders that can be written: the cache, or beside the
+    checkout's other builds."""
+    for folder in folders:
         partial = folder / f"{name}.{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -84,6 +84,18 @@ def test_a_directory_that_cannot_be_made_keeps_nothing(directory: Path) -> None:
     assert cache.names("") == []
 
 
+def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("AIOS_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    cache.write("a.o", b"code")
+    assert cache.read("a.o") is None
+    assert cache.names("") == []
+
+
 def test_an_entry_of_another_user_is_not_believed(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
