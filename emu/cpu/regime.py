@@ -106,19 +106,20 @@ def _forget(m: Trace) -> None:
         s["spaces", row + place] = const(NO_CONTEXT)
         s["spaces", const(UNTRANSLATED + place)] = const(NO_CONTEXT)
     s["spaces", row + _GENERATION] = s["generation"]
-    s["large_start"], s["large_end"] = const(NEVER), const(0)
+    s["large_start"], s["large_last"] = const(NEVER), const(0)
 
 
-def _keep_large(m: Trace, start: Node, end: Node) -> None:
-    """Something is kept of these addresses, not page by page: for `FORGET_PAGE` to know."""
+def _keep_large(m: Trace, start: Node, last: Node) -> None:
+    """Something is kept of these addresses, up to the last one of all perhaps, not page by page: for
+    `FORGET_PAGE` to know."""
     s = m.state
     s["large_start"] = select(start.ltu(s["large_start"]), start, s["large_start"])
-    s["large_end"] = select(s["large_end"].ltu(end), end, s["large_end"])
+    s["large_last"] = select(s["large_last"].ltu(last), last, s["large_last"])
 
 
 def _is_small(m: Trace, address: Node) -> Node:
     """1 bit: what is kept of the address is in the buffers, by its page, and nowhere else."""
-    return address.ltu(m.state["large_start"]) | ~address.ltu(m.state["large_end"])
+    return address.ltu(m.state["large_start"]) | m.state["large_last"].ltu(address)
 
 
 def _forget_page(m: Trace, address: Node) -> None:
@@ -153,7 +154,7 @@ def _fence_permitted(m: Trace) -> Node:
 SELECT = Routine(_select)
 FIND = Routine(_find)
 FORGET = Routine(_forget)
-KEEP_LARGE = Routine(_keep_large, "start", "end")
+KEEP_LARGE = Routine(_keep_large, "start", "last")
 IS_SMALL = Routine(_is_small, "address")
 FORGET_PAGE = Routine(_forget_page, "address")
 FENCE = Routine(_fence)

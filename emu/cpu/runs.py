@@ -50,7 +50,7 @@ class Runs:
             return
         distance = (memory.host - memory.base + low.offset) & _ALL
         if mmu.is_translated(self._hart, access):
-            regime.KEEP_LARGE.python(self._hart.state.words, start, end)
+            regime.KEEP_LARGE.python(self._hart.state.words, start, end - 1)
         self._put(start, end, distance, access)
 
     def around(self, vaddr: int, access: str) -> Run | None:

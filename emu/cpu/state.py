@@ -212,7 +212,7 @@ class State(_Layout):
     )
     walked = Word("The physical address that the last walk came to, or 0.")
     large_start = Word("What is kept of more than a small page, of addresses that are translated,")
-    large_end = Word("begins and ends here: `emu.cpu.regime`.")
+    large_last = Word("begins here and ends with this byte: `emu.cpu.regime`.")
     pages_forgotten = Word("Counts how often the translations of one page were forgotten.")
     window_wanted = Word("Page | context of the last store where there is no window yet, or 0.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")

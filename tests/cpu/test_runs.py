@@ -113,3 +113,20 @@ def test_what_protection_allows_ends_where_it_says(board: Counting) -> None:
     assert board["mcause"] == 0
     board.go("ld x5, 0(a0)", a0=VIRTUAL + 0x1800)
     assert board["mcause"] == 5
+
+
+def test_a_large_page_that_ends_with_the_last_address_can_be_kept_and_forgotten(
+    board: Counting,
+) -> None:
+    """As kernels have theirs: the first address behind it does not exist."""
+    top = (1 << 64) - (2 << 20)
+    paged(board, {})
+    board.word(ROOT + 8 * 511, entry(MIDDLE, V))
+    board.word(MIDDLE + 8 * 511, entry(BASE, V | R | W | A | D))
+    board.go("ld a1, 0(a0); sd a1, 0(a0)", a0=top + PAGE - BASE)
+    board.hart.runs.enter(top, top, "store")
+    assert board.hart.runs.around(top, "store") is not None
+    board["mcause"] = 0
+    board.word(MIDDLE + 8 * 511, 0)
+    board.go("sfence.vma a0, x0; ld a1, 0(a0)", a0=top + PAGE - BASE)
+    assert board["mcause"] == 13

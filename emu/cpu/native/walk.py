@@ -119,7 +119,7 @@ class _Walk(RoutineFrame):
             b.store(used, place)
         with b.if_then(b.icmp_unsigned("!=", span, i64(PAGE_SIZE)), likely=False):
             start = self.arguments["start"] = b.and_(address, b.neg(span))
-            self.arguments["end"] = b.add(start, span)
+            self.arguments["last"] = b.add(start, b.sub(span, i64(1)))
             self.answers(regime.KEEP_LARGE)
         return b.block, b.or_(below, b.and_(address, b.sub(span, i64(1)))), span
 
