@@ -110,8 +110,8 @@ def _forget(m: Trace) -> None:
 
 
 def _keep_large(m: Trace, start: Node, last: Node) -> None:
-    """Something is kept of these addresses, up to the last one of all perhaps, not page by page: for
-    `FORGET_PAGE` to know."""
+    """Something is kept of these addresses, not page by page: for `FORGET_PAGE` to know. The last
+    of them may be the last one of all."""
     s = m.state
     s["large_start"] = select(start.ltu(s["large_start"]), start, s["large_start"])
     s["large_last"] = select(s["large_last"].ltu(last), last, s["large_last"])
