@@ -1,8 +1,7 @@
-"""How fast the engine executes assembled loops, and how soon it starts.
+"""How fast the interpreter executes assembled loops, without translations, and how soon it starts.
 
-Millions of guest instructions a second (MIPS), the best of a few runs: loops that emitted code
-executes, and a loop of what it may leave to Python. Last, how long the engine takes to start from a
-warm cache, in milliseconds.
+Millions of guest instructions a second (MIPS), the best of a few runs. Then, how long the engine takes to start from a warm
+cache, in milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ LOOPS = {
                      "sltu x9, x8, x6", "bne x5, x0, -20"),
     "load and store loop": ("auipc x10, 16", "ld x5, 0(x10)", "addi x5, x5, 1", "sd x5, 0(x10)",
                             "lw x6, 4(x10)", "bne x10, x0, -16"),
-    "CSR loop (Python)": ("csrrs x5, mscratch, x0", "jal x0, -4"),
+    "CSR loop": ("csrrs x5, mscratch, x0", "jal x0, -4"),
 }  # fmt: skip
 
 
@@ -35,7 +34,7 @@ def make_engine() -> NativeEngine:
     memory = Memory(RAM, 16 << 20)
     hart = Hart(Bus(memory), memory)
     hart.reset(RAM)
-    return NativeEngine(hart)
+    return NativeEngine(hart, translate="off")
 
 
 def load_loop(lines: tuple[str, ...]) -> NativeEngine:
@@ -76,7 +75,7 @@ def start_milliseconds() -> float:
 
 
 def measure() -> Report:
-    """All figures; the summary has the slowest compiled program (or loop) and the warm start."""
+    """All figures; the summary has the slowest loop and the warm start."""
     todo: dict[str, Callable[[], NativeEngine]] = {
         name: lambda lines=lines: load_loop(lines)  # type: ignore[misc]
         for name, lines in LOOPS.items()
@@ -84,8 +83,8 @@ def measure() -> Report:
     report = Report()
     for name, make in todo.items():
         report.add(name, mips(make()), "MIPS")
+    least = min(row.value for row in report.rows)
     start = start_milliseconds()
     report.add("warm start", start, "ms")
-    native = [row.value for row in report.rows if row.unit == "MIPS" and "Python" not in row.name]
-    report.summary = {"least_native_mips": min(native), "start_ms": start}
+    report.summary = {"least_loop_mips": least, "start_ms": start}
     return report
