@@ -1,7 +1,7 @@
 """How fast the interpreter executes assembled loops, without translations, and how soon it starts.
 
-Millions of guest instructions a second (MIPS), the best of a few runs. Then, how long the engine takes to start from a warm
-cache, in milliseconds.
+Millions of guest instructions a second (MIPS), the best of a few runs. Then, how long the engine
+takes to start from a warm cache, in milliseconds.
 """
 
 from __future__ import annotations
