@@ -1,5 +1,6 @@
 /* A user program on pages that the supervisor gives it as it touches them: LR and SC, an access over
-   the end of a page of which one half is missing, and pages that change places under it.
+   the end of a page of which one half is missing, pages that change places under it, and a page of
+   2 MiB that becomes small ones and large again.
 
    The supervisor runs where it lies, in a page of 1 GiB. It sets A and D bits if the hart does not.
    With SV48 there is one more level. */
@@ -33,6 +34,24 @@ main:
     LINK root, 1, middle, V
     LINK middle, 0, leaf, V
     LINK root, 2, _start, V | R | W | X | A | D
+    LINK middle, 1, small, V
+    LINK other, 0, _start, V | R | U | A | D
+    la t0, user                 # the place of page 1 in memory, where small pages show page 2
+    la t1, _start
+    sub s0, t0, t1
+    li t1, 4096
+    add s0, s0, t1
+    slli t1, t1, 1
+    add t0, t0, t1
+    srli t0, t0, 2
+    ori t0, t0, V | R | U | A
+    srli t1, s0, 12 - 3
+    la t2, small
+    add t1, t1, t2
+    sd t0, 0(t1)
+    li t0, BASE + 0x200000
+    add s0, s0, t0
+    csrw sscratch, s0
     li a0, 8
     la a1, root
 #ifdef SV48
@@ -98,6 +117,8 @@ call:
     addi t3, t3, 4
     csrw sepc, t3
     beqz a7, done
+    addi a7, a7, -1
+    bnez a7, resize
     la t3, leaf                 # pages 1 and 2 change places
     ld t4, 8(t3)
     ld t5, 16(t3)
@@ -106,8 +127,19 @@ call:
     sfence.vma
     sret
 
+resize:                         # a large page there, or small ones
+    la t3, middle
+    la t4, other
+    ld t5, 8(t3)
+    ld t6, 0(t4)
+    sd t6, 8(t3)
+    sd t5, 0(t4)
+    csrr a0, sscratch
+    sfence.vma a0
+    sret
+
 done:
-    CASE 4                      # what was written is dirty, what was executed only accessed
+    CASE 5                      # what was written is dirty, what was executed only accessed
     la t3, leaf
     ld t4, 0(t3)
     andi t4, t4, A | D
@@ -159,6 +191,19 @@ user:                           # at BASE, and not where it was linked
 4:  bne a0, a1, 9f
     addi s3, s3, -1
     bnez s3, 3b
+
+    li s10, 4
+    li s3, 40
+5:  li a7, 2
+    ecall
+    ld a1, 0(a0)
+    li a2, 150
+    andi a3, s3, 1
+    beqz a3, 6f
+    li a2, FIRST + 150
+6:  bne a1, a2, 9f
+    addi s3, s3, -1
+    bnez s3, 5b
     li a7, 0
     ecall
 9:  lw a0, -4(zero)             # fails: no page of its is there
@@ -172,3 +217,5 @@ top: .skip 4096
 root: .skip 4096
 middle: .skip 4096
 leaf: .skip 4096
+small: .skip 4096
+other: .skip 8
