@@ -12,6 +12,7 @@ import ctypes
 
 from emu.cpu.background import Background
 from emu.cpu.hart import Hart
+from emu.cpu.mmu import is_translated
 from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.native.layout import Handler
@@ -105,9 +106,7 @@ class NativeEngine:
     def _look(self) -> None:
         """See where the hart is, and how soon to look again: seldom while it is in translations."""
         self._reopen()
-        wanted, self._state.window_wanted = self._state.window_wanted, 0
-        if wanted % PAGE_SIZE == self._state.data_context:
-            self._open_window(wanted & -PAGE_SIZE)
+        self._see_to_window()
         if self._translator is not None and self._translator.look(self._state.pc):
             self._slice = min(2 * self._slice, self._most_slice)
         else:
@@ -115,6 +114,19 @@ class NativeEngine:
         self._due = self._slice
         if self._better is not None:
             self._improve(self._better)
+
+    def _see_to_window(self) -> None:
+        """Open a window where there is none: around the last store to memory that is large, or
+        around the stack where addresses are physical and an access more changes nothing."""
+        state = self._state
+        wanted, state.window_wanted = state.window_wanted, 0
+        context = state.data_context
+        if state.windows[4 * (context % WINDOWS)] == context:
+            return
+        if wanted % PAGE_SIZE == context:
+            self._open_window(wanted & -PAGE_SIZE)
+        elif not is_translated(self.hart, "store"):
+            self._open_window(state.x[2] & -PAGE_SIZE)
 
     def _improve(self, better: Background[None]) -> None:
         """Go on with well compiled handlers as soon as they are there."""
