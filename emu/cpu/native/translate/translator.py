@@ -169,17 +169,19 @@ class Translator:
         if not at:
             return
         missing: set[Installed] = set()
-        for i in range(min(at, RING)):
-            site, target = ring[2 * i], ring[2 * i + 1]
+        words = ring[: 2 * min(at, RING)].tolist()
+        for (site, target), count in Counter(zip(words[::2], words[1::2], strict=True)).items():
             if len(self._taken) >= MOST_SITES:
                 self._taken.clear()
             seen = self._taken.setdefault(site, set())
             if len(seen) < MOST_TARGETS:
                 seen.add(target)
             for installed in self._pages.get(site & -PAGE_SIZE, ()):
+                if installed.missed < 0:  # has been made anew, or soon will be
+                    continue
                 known = installed.translation.targets.get(site)
                 if known is not None and target not in known and self._is_open(installed):
-                    installed.missed += 1
+                    installed.missed += count
                     missing.add(installed)
         self._state.ring_at = 0
         for installed in missing:
