@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from emu.cpu.hart import Hart
+from emu.cpu.native import NativeEngine
 from emu.errors import AiosError
 from emu.harts import TURN
 from emu.machine import CODE_LIMIT, CODE_STUCK, Machine
@@ -94,10 +96,17 @@ def test_harts_count_together_without_a_loss(make_machine: Make, harts: int, rou
     assert results(machine)[5] == 0
 
 
-def test_runs_repeat_on_either_engine_and_however_they_are_cut(make_machine: Make) -> None:
+def test_runs_repeat_on_every_engine_and_however_they_are_cut(
+    make_machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`translated` executes all that it can in translations."""
     kernel = program(CONTENTION, HARTS=3, ROUNDS=900)
     seen = set()
-    for engine, step in (("native", None), ("native", None), ("native", 7919), ("reference", None)):
+    runs = (("native", None), ("native", 7919), ("reference", None), ("translated", None))
+    for engine, step in runs:
+        if engine == "translated":
+            engine = "native"
+            monkeypatch.setattr("emu.cpu.native.NativeEngine", _translated)
         machine = make_machine(kernel, harts=3, engine=engine)
         while (status := machine.run(step)).code == CODE_LIMIT and step:
             pass
@@ -105,6 +114,10 @@ def test_runs_repeat_on_either_engine_and_however_they_are_cut(make_machine: Mak
         counts = tuple(hart.instret for hart in machine.harts)
         seen.add((machine.clock.now_ps, counts, tuple(results(machine))))
     assert len(seen) == 1
+
+
+def _translated(hart: Hart) -> NativeEngine:
+    return NativeEngine(hart, translate="eager")
 
 
 PING_PONG = """
