@@ -57,7 +57,7 @@ def _run_for_a_while(machine: Machine) -> None:
     """As `aios run --timeout` does it."""
     with TimeLimit(_LIMIT_S) as limit, suppress(TimeIsOver):
         limit.start(machine)
-        assert machine.run().code == CODE_LIMIT
+        machine.run()
 
 
 @pytest.mark.parametrize("harts", [1, 3])
