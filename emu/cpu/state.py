@@ -210,7 +210,8 @@ class State(_Layout):
     open_size = Words(
         4, "all of which it may read, write and execute, and whose stores none watch."
     )
-    walked = Word("The physical address that the last walk came to, or 0.")
+    walked = Word("The physical address that the last walk came to, 0, or 1 for a page fault.")
+    breakpoints = Word("How many there are.")
     large_start = Word("What is kept of more than a small page, of addresses that are translated,")
     large_last = Word("begins here and ends with this byte: `emu.cpu.regime`.")
     pages_forgotten = Word("Counts how often the translations of one page were forgotten.")

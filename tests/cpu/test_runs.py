@@ -130,3 +130,11 @@ def test_a_large_page_that_ends_with_the_last_address_can_be_kept_and_forgotten(
     board.word(MIDDLE + 8 * 511, 0)
     board.go("sfence.vma a0, x0; ld a1, 0(a0)", a0=top + PAGE - BASE)
     assert board["mcause"] == 13
+
+
+def test_page_faults_are_taken_without_python(board: Counting) -> None:
+    paged(board, {})
+    for text, cause in (("ld t0, 0(a0)", 13), ("sd t0, 0(a0)", 15), ("amoadd.w t0, t1, (a0)", 15)):
+        assert board.go(text, a0=VIRTUAL) == 0
+        assert (board["mcause"], board["mtval"], board["mepc"]) == (cause, VIRTUAL, BASE)
+        board["mstatus"] = SUPERVISOR

@@ -6,14 +6,13 @@ stored stands in the instruction's record.
 
 from __future__ import annotations
 
-from llvmlite import ir
-
 from emu.cpu import alarm
 from emu.cpu.native.control import call_routine
-from emu.cpu.native.handler import BYTE, HALF, LONG, PTR, Frame, i64
-from emu.cpu.native.layout import CELL_SIZE, OFFSETS, RECORD_SCALE, Cell
-from emu.cpu.native.records import first_region, number_handlers
-from emu.cpu.state import PAGE_SIZE, State
+from emu.cpu.native.fault import go_on_if, instruction_at_pc
+from emu.cpu.native.handler import BYTE, LONG, Frame, i64
+from emu.cpu.native.layout import OFFSETS
+from emu.cpu.native.records import number_handlers
+from emu.cpu.state import PAGE_SIZE
 from emu.isa.declare import Instruction
 from emu.isa.graph import Node
 
@@ -26,13 +25,10 @@ def emit_alarm_store(f: Frame) -> None:
     address = b.ptrtoint(f.record, LONG)
     offset = b.and_(address, i64(PAGE_SIZE - 1))
     physical = b.or_(f.load("walked"), offset)
-    _go_on_if(f, b.icmp_unsigned("==", physical, f.load("alarm_at")), no)
-    _go_on_if(f, b.icmp_unsigned("!=", f.load("walked"), i64(0)), no)
-    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
-    _go_on_if(f, is_hit, no)
-    records = b.load(f.at(entry, i64(8)), typ=LONG)
-    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), records), PTR)
-    number, found = _handler_at(f, record), f.function.append_basic_block("found")
+    go_on_if(f, b.icmp_unsigned("==", physical, f.load("alarm_at")), no)
+    go_on_if(f, b.icmp_unsigned("!=", f.load("walked"), i64(0)), no)
+    record, number = instruction_at_pc(f, no)
+    found = f.function.append_basic_block("found")
     choice = b.switch(number, no)
     stores = [(n, i.length) for i, n in number_handlers().items() if _stores_doubleword(i)]
     b.position_at_end(found)
@@ -46,26 +42,11 @@ def emit_alarm_store(f: Frame) -> None:
     register = b.zext(b.load(f.at(record, i64(OFFSETS["rs2"])), typ=BYTE), LONG)
     value = f.load("x", register)
     retired = b.add(f.load("instret"), b.sub(f.load("budget"), f.count))
-    _go_on_if(f, call_routine(f, alarm.SUFFICES, value, retired), no)
+    go_on_if(f, call_routine(f, alarm.SUFFICES, value, retired), no)
     call_routine(f, alarm.SET, value, retired)
     f.store("reserved", i64(0))  # as with any device's register: see `Hart.break_reservation`
     f.call("settle", f.record, b.add(f.pc, size), b.sub(f.count, i64(1)))
     b.position_at_end(no)
-
-
-def _go_on_if(f: Frame, condition: ir.Value, otherwise: ir.Block) -> None:
-    rest = f.function.append_basic_block("rest")
-    f.builder.cbranch(condition, rest, otherwise)
-    f.builder.position_at_end(rest)
-
-
-def _handler_at(f: Frame, record: ir.Value) -> ir.Value:
-    """The number of the instruction's handler, even where a region begins."""
-    b = f.builder
-    number = b.zext(b.load(record, typ=HALF), LONG)
-    cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.ORIGINAL))
-    begins = b.icmp_unsigned(">=", number, i64(first_region()))
-    return b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
 
 
 def _stores_doubleword(instruction: Instruction) -> bool:

@@ -245,6 +245,7 @@ class NativeEngine:
         """Decode pages afresh when the breakpoints have changed: they are records."""
         if self.hart.breakpoints != self._marked:
             self._marked = frozenset(self.hart.breakpoints)
+            self._state.breakpoints = len(self._marked)
             self._state.flush_code()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from emu.cpu.native.fault import emit_fetch_fault
 from emu.cpu.native.handler import HALF, HANDLER, LONG, PTR, Frame, i64
 from emu.cpu.native.layout import (
     CELL_SIZE,
@@ -46,6 +47,7 @@ def emit_refill_code(f: Frame) -> None:
     f.store("entered_at", b.add(count, i64(1)))
     f.call("enter", f.record, f.pc, f.count)
     b.position_at_end(give_up)
+    emit_fetch_fault(f)
 
 
 def _call_enter(f: Frame, page: ir.Value, *, marks: bool) -> ir.Value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from emu.cpu.native.alarm import emit_alarm_store
+from emu.cpu.native.fault import emit_data_fault
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
 from emu.cpu.native.walk import CALLER_KEEPS_NOTHING, call_walk
 from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
@@ -49,6 +50,7 @@ def emit_refill(f: Frame, access: str) -> None:
     b.position_at_end(elsewhere)
     if access == "store":
         emit_alarm_store(f)
+    emit_data_fault(f, access)
     b.branch(give_up)
     b.position_at_end(give_up)
 

@@ -23,6 +23,9 @@ WALK = ir.FunctionType(LONG, [PTR, LONG, LONG, LONG])
 CALLER_KEEPS_NOTHING = "preserve_allcc"
 """So that a translation's or a finder's registers outlive the call."""
 
+PAGE_FAULT = 1
+"""What `State.walked` says, in place of an address, when the access is a page fault."""
+
 _UNTRANSLATED = i64(0)  # as a span: all of memory, wrapped around
 
 
@@ -51,7 +54,9 @@ class _Walk(RoutineFrame):
     def emit(self) -> None:
         """Decide whether there is anything to walk, and do it."""
         b, address, access = self.builder, self.operand("address"), self.operand("access")
-        self._fail = self.function.append_basic_block("fail")
+        self._fail, self._fault = [
+            self.function.append_basic_block(name) for name in ("fail", "fault")
+        ]
         self.store("walked", i64(0))
         walk, found = (self.function.append_basic_block(n) for n in ("walk", "found"))
         is_fetch = b.icmp_unsigned("==", access, i64(mmu.NUMBERS["fetch"]))
@@ -74,6 +79,9 @@ class _Walk(RoutineFrame):
         self.store("walked", place)
         self._want_window(reach)
         b.ret(self._open(b.and_(place, i64(-PAGE_SIZE)), privilege))
+        b.position_at_end(self._fault)
+        self.store("walked", i64(PAGE_FAULT))
+        b.branch(self._fail)
         b.position_at_end(self._fail)
         b.ret(i64(0))
 
@@ -86,7 +94,7 @@ class _Walk(RoutineFrame):
         bits = b.select(b.icmp_unsigned("==", mode, i64(long_mode)), i64(long), i64(short))
         unused = b.sub(i64(64), bits)
         extended = b.ashr(b.shl(address, unused), unused)
-        self._fail_if(b.icmp_unsigned("!=", extended, address))
+        self._fail_if(b.icmp_unsigned("!=", extended, address), self._fault)
         root = self._table(satp)
         before = b.block
         level, table_found, leaf_found = (
@@ -103,7 +111,7 @@ class _Walk(RoutineFrame):
         span = self.arguments["span"] = b.shl(i64(1), shift)
         verdict, used = self.answers(mmu.JUDGE)
         below = self._table(b.lshr(entry, i64(mmu.PPN_SHIFT)))
-        choice = b.switch(verdict, self._fail)
+        choice = b.switch(verdict, self._fault)
         choice.add_case(i64(mmu.TABLE), table_found)
         choice.add_case(i64(mmu.LEAF), leaf_found)
         b.position_at_end(table_found)
@@ -149,7 +157,7 @@ class _Walk(RoutineFrame):
             page = b.and_(self.operand("address"), i64(-PAGE_SIZE))
             self.store("window_wanted", b.or_(page, context))
 
-    def _fail_if(self, condition: ir.Value) -> None:
+    def _fail_if(self, condition: ir.Value, end: ir.Block | None = None) -> None:
         rest = self.function.append_basic_block("rest")
-        self.builder.cbranch(condition, self._fail, rest).set_weights([1, 1000])
+        self.builder.cbranch(condition, end or self._fail, rest).set_weights([1, 1000])
         self.builder.position_at_end(rest)
