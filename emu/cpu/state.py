@@ -261,8 +261,7 @@ class State(_Layout):
 
         first, end = self.indices["fetch_tlb"], self.indices["translated"]
         self.words[first:end] = memoryview(bytes((end - first) * WORD)).cast("Q")
-        for cell in range(0, len(self.cells), CELL_WORDS):
-            self.cells[cell] = 0
+        self.cells[::CELL_WORDS] = memoryview(bytes(HANDLERS * WORD)).cast("Q")  # their contexts
         self.next_context = self.oldest_context = 1
         self.generation += 1
         for i in range(len(self.spaces)):
