@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from emu.cpu.hart import Hart
 from emu.cpu.native import NativeEngine
+from emu.cpu.reference import ReferenceEngine
 from tests.cpu.agreement.__main__ import case_of
 from tests.cpu.agreement.check import ENGINES, Case, Difference, compare
+from tests.cpu.agreement.generate import program
 from tests.cpu.agreement.program import MODES
 from tests.cpu.agreement.shrink import report, smaller
+from tests.cpu.agreement.world import Stop, World
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -27,6 +32,30 @@ def test_engines_agree_at_every_stop(engine: str, mode: str, seed: int) -> None:
 def test_engines_agree_with_an_interrupt_at_every_boundary(engine: str) -> None:
     case = case_of(1, "user", length=160, boundaries=160)
     assert compare(case, ENGINES[engine]) is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", range(3))
+def test_breakpoints_that_come_and_go_stop_engines_at_the_same_instructions(
+    engine: str, seed: int
+) -> None:
+    rng = random.Random(seed)
+    text = program(rng)
+    expected, seen = World(ReferenceEngine), World(ENGINES[engine])
+    expected.start(text)
+    seen.start(text)
+    reasons = set()
+    for _ in range(40):
+        near = rng.choice((expected.hart.state.pc, text.start))
+        chosen = {(near + 2 * rng.randrange(-40, 120)) % (1 << 64) for _ in range(rng.randrange(4))}
+        for world in (expected, seen):
+            world.hart.breakpoints = set(chosen)
+        stop = Stop(rng.choice((0, 0, 1 << 7)), rng.choice((1, 2, 7, 50, 300, 700)))
+        reason = expected.go(stop)
+        assert seen.go(stop) == reason
+        assert seen.registers() == expected.registers()
+        reasons.add(reason)
+    assert "breakpoint" in reasons
 
 
 class _Wrong(NativeEngine):
