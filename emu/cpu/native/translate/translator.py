@@ -38,6 +38,10 @@ from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
 HOT = 2
 """How often code must be seen on a page before it is translated; twice as often the next time."""
 
+MOST_PATIENCE, MOST_WARM = 1024, 4096
+"""But no more often than that: there may be other code by then. And of so many pages, before all is
+forgotten, whatever a guest does."""
+
 MISSED = 64
 """Indirect jumps that must be seen to leave a region before it is made anew."""
 
@@ -131,10 +135,13 @@ class Translator:
         if covering is not None:
             return True
         page = pc & -PAGE_SIZE
+        if len(self._heat) >= MOST_WARM:
+            self._heat.clear()
+            self._patience.clear()
         self._heat[page] += 1
         if self._heat[page] >= self._patience.get(page, HOT) and not self._background.pending:
             self._heat[page] = 0
-            self._patience[page] = 2 * self._patience.get(page, HOT)
+            self._patience[page] = min(2 * self._patience.get(page, HOT), MOST_PATIENCE)
             self.request(pc)
         return False
 

@@ -116,3 +116,12 @@ def test_code_changed_since_a_snapshot_is_what_it_was_when_that_is_restored(
         assert counted() == 2100
         machine.restore(saved)
         assert counted() == 300
+
+
+def test_code_on_ever_new_pages_leaves_no_trace_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translator, "MOST_WARM", 3)
+    steps = [f"li x18, 60 ; l{n}: ; addi x18, x18, -1 ; csrr x7, cycle ; bnez x18, l{n} ; .page"
+             for n in range(6)]  # fmt: skip
+    pair = Pair(program("main:", *steps, "j main"))
+    for _ in range(30):
+        pair.go(400)
