@@ -36,7 +36,8 @@ def test_paths_that_are_named_exist(page: Path) -> None:
 def _commands() -> list[str]:
     shown: set[str] = set()
     for page in _PAGES:
-        shown.update(re.findall(r"^    (aios [^#\n]+)", _text(page), re.MULTILINE))
+        whole_lines = re.sub(r"\\\n +", "", _text(page))
+        shown.update(re.findall(r"^    (aios [^#\n]+)", whole_lines, re.MULTILINE))
     return sorted(command.strip() for command in shown)
 
 
