@@ -18,24 +18,20 @@ from collections.abc import Mapping
 
 from llvmlite import ir
 
-from emu.cpu.native.handler import BYTE, CONVENTION, HANDLER, LONG, PTR, i64
-from emu.cpu.native.layout import CELL_SIZE, FIND, WINDOW_SIZE, Cell, Handler
+from emu.cpu.native.handler import BYTE, CONVENTION, HANDLER, LONG, i64
+from emu.cpu.native.layout import CELL_SIZE, Cell, Handler
 from emu.cpu.native.readings import execute
-from emu.cpu.native.refill import FINDER
 from emu.cpu.native.translate.frame import RegionFrame
 from emu.cpu.native.translate.loops import TURNS, Loop, inner_loops
+from emu.cpu.native.translate.memory import Memory
 from emu.cpu.native.translate.region import Block, Region
 from emu.cpu.native.translate.registers import Register, survey
-from emu.cpu.native.translate.spans import Span, spans
-from emu.cpu.state import RING, WINDOWS, Dirty, Exit, State
+from emu.cpu.state import RING, Dirty, State
 
 NAME = "region"
 _HERE = ir.FunctionType(LONG, [LONG])
 """Of no code that gives its operand: the block it stands in, and constants in it, stay out of the
 way, where LLVM would have them computed in front of the branch that goes there."""
-
-WORD_BYTES = 8
-"""What can be accessed at the end of a window, as `WindowWord.LIMIT` has it."""
 
 _DOUBLE = ir.DoubleType()
 
@@ -63,8 +59,7 @@ class Writer:
         checkpoints: Mapping[int, int],
         window_start: int,
     ) -> None:
-        self.module, self.region, self.window_start = module, region, window_start
-        self.checkpoints = checkpoints
+        self.module, self.region, self.checkpoints = module, region, checkpoints
         self.function = ir.Function(module, HANDLER, NAME)
         self.function.calling_convention = CONVENTION
         self.function.attributes.add("nounwind")
@@ -73,18 +68,15 @@ class Writer:
         self.labels = {
             pc: self.function.append_basic_block(f"at_{pc:x}") for pc in sorted(region.blocks)
         }
-        self.loops = {loop.head: loop for loop in inner_loops(region)}
+        self.loops = {loop.head: loop for loop in inner_loops(region) if window_start}
+        self.memory = Memory(self, region, self.loops.values(), window_start)
         self._guards = {
             pc: self.function.append_basic_block(f"guard_{pc:x}") for pc in sorted(self.loops)
         }
-        self._loop: Loop | None = None
         self._copies: dict[int, ir.Block] = {}
         self._variables: dict[Register, ir.Value] = {}
         self._out = self.function.append_basic_block("out")
         self._ways_out: list[tuple[ir.Block, ir.Value, ir.Value, ir.Value]] = []
-        self.pointers: dict[Span, ir.Value] = {}
-        self._spans: dict[tuple[int, int], Span] = {}
-        self._limits: dict[int, ir.Value] = {}
         self.guest_memory, self._hart_memory = self._kinds_of_memory("guest", "hart")
         self._registers = survey(region)
         self._uses_float = any(
@@ -93,9 +85,6 @@ class Writer:
             for _, found in block.instructions
             for step in found.insn.steps
         )
-        for block in region.blocks.values():
-            for span in spans(block.instructions):
-                self._spans |= dict.fromkeys(span.members, span)
 
     def _kinds_of_memory(self, *names: str) -> list[ir.MDValue]:
         """What tells LLVM that accesses marked with different ones do not touch each other."""
@@ -130,32 +119,12 @@ class Writer:
         )
         self._tail(original, self.record, self.pc, self.count)
         b.position_at_end(good)
-        self._open_window()
+        self.memory.open()
         self._load_variables()
         *others, last = self.region.entries
         switch = b.switch(self.pc, self._label(last))
         for entry in others:
             switch.add_case(i64(entry), self._label(entry))
-
-    def _open_window(self) -> None:
-        """The window of the data context in force, empty if it begins elsewhere."""
-        b = self.builder
-        context = self._state("data_context")
-        place = b.mul(b.and_(context, i64(WINDOWS - 1)), i64(WINDOW_SIZE))
-        window = self._at(self.state, b.add(place, i64(State.offset("windows"))))
-        fits = b.and_(
-            b.icmp_unsigned("==", self._word(window, 0), context),
-            b.icmp_unsigned("==", self._word(window, 1), i64(self.window_start)),
-        )
-        limit = b.select(fits, self._word(window, 2), i64(0), name="limit")
-        self.window = b.load(self._at(window, i64(24)), typ=PTR, name="window")
-        signature = ir.FunctionType(LONG, [LONG, LONG])
-        subtract = self.module.declare_intrinsic("llvm.usub.sat", [LONG], signature)
-        widths = {span.width for span in self._spans.values()}
-        for loop in self.loops.values():
-            widths |= {high - low for low, high in loop.reach.values()}
-        for width in sorted({WORD_BYTES, *map(_rounded, widths)}):
-            self._limits[width] = b.call(subtract, [limit, i64(width - WORD_BYTES)])
 
     def _load_variables(self) -> None:
         b = self.builder
@@ -195,36 +164,6 @@ class Writer:
         if variable is None:
             store.set_metadata("tbaa", self._hart_memory)
 
-    def is_sure(self, pc: int, number: int) -> bool:
-        """Whether a guard has seen to it that an access is in the window."""
-        return self._loop is not None and (pc, number) in self._loop.sure
-
-    def window_offset(self, address: ir.Value) -> ir.Value:
-        """How far into the window an address lies."""
-        return self.builder.sub(address, i64(self.window_start))
-
-    def limit(self, width: int) -> ir.Value:
-        """Below which offset into the window so many bytes can be accessed."""
-        return self._limits[_rounded(width)]
-
-    def span_of(self, pc: int, number: int) -> tuple[Span, int] | None:
-        """The span that an access belongs to, and how far behind its begin."""
-        span = self._spans.get((pc, number))
-        return None if span is None else (span, span.members[pc, number])
-
-    def find(self, miss: Exit, address: ir.Value, size: int, is_certain: bool) -> ir.Value:
-        """The host address of `size` bytes outside the window, or 0: a call that keeps all
-        registers. Where it `is_certain` that they are accessed now, page tables are marked."""
-        b = self.builder
-        place = self._at(self.table, i64(8 * FIND[miss]))
-        finder = b.load(place, typ=FINDER.as_pointer())
-        call = b.call(
-            finder,
-            [self.state, address, i64(size), i64(int(is_certain))],
-            cconv="preserve_allcc",
-        )
-        return call
-
     def leave(self, handler: Handler, pc: ir.Value, behind: int = 0) -> None:
         """End the block: write registers back and go on in the `handler` at `pc`, with `behind`
         instructions of the block not executed."""
@@ -258,11 +197,11 @@ class Writer:
         """Write a block: charge it, execute it, go where it leads."""
         b = self.builder
         b.position_at_end(label or self.labels[block.start])
-        self.pointers.clear()
+        self.memory.start_block()
         size = len(block.instructions)
         count = b.load(self._count, typ=LONG)
         needed = self.checkpoints.get(block.start)
-        if needed is not None and not (self._loop and self._loop.head == block.start):
+        if needed is not None and block.start not in self._copies.keys() & self.loops.keys():
             late, body = b.append_basic_block("late"), b.append_basic_block("body")
             short = b.icmp_unsigned("<", count, i64(needed))
             b.cbranch(short, late, body).set_weights([1, 100000])
@@ -288,17 +227,16 @@ class Writer:
         good = b.icmp_unsigned(">=", count, i64(needed))
         for register, (low, high) in sorted(loop.reach.items()):
             first = b.add(self.read("x", register), i64(low))
-            inside = b.icmp_unsigned("<", self.window_offset(first), self.limit(high - low))
-            good = b.and_(good, inside)
+            good = b.and_(good, self.memory.in_window(first, high - low))
         b.store(b.sub(count, i64(loop.chunk)), self._floor)
         b.cbranch(good, copies[loop.head], slow)
-        self._loop, self._copies = loop, {**copies, loop.head: again}
+        self.memory.guard, self._copies = loop, {**copies, loop.head: again}
         b.position_at_end(again)
         spent = b.icmp_unsigned("<", b.load(self._count, typ=LONG), b.load(self._floor, typ=LONG))
         b.cbranch(spent, self._guards[loop.head], copies[loop.head]).set_weights([1, TURNS])
         for pc in sorted(loop.body):
             self.block(self.region.blocks[pc], copies[pc])
-        self._loop, self._copies = None, {}
+        self.memory.guard, self._copies = None, {}
 
     def _label(self, pc: int) -> ir.Block:
         """Where to go on at a block of the region."""
@@ -362,8 +300,3 @@ class Writer:
         arguments = [self.state, record, pc, count, self.table]
         b.call(target, arguments, cconv=CONVENTION, tail="musttail")
         b.ret_void()
-
-
-def _rounded(width: int) -> int:
-    """Widths that are told apart: few, for each has a limit that takes a register or a load."""
-    return max(WORD_BYTES, 1 << (width - 1).bit_length())
