@@ -31,7 +31,7 @@ def translate(request: Request) -> Translation | None:
     if region is None:
         return None
     sizes = {pc: len(block.instructions) for pc, block in region.blocks.items()}
-    stops, needed = checkpoints(sizes, region.successors(), region.heads)
+    stops, needed = checkpoints(sizes, region.successors, region.heads)
     entries = [region.blocks[pc] for pc in region.entries]
     return Translation(
         compile_code(

@@ -201,7 +201,8 @@ class Writer:
         size = len(block.instructions)
         count = b.load(self._count, typ=LONG)
         needed = self.checkpoints.get(block.start)
-        if needed is not None and block.start not in self._copies.keys() & self.loops.keys():
+        guard = self.memory.guard
+        if needed is not None and not (guard is not None and guard.head == block.start):
             late, body = b.append_basic_block("late"), b.append_basic_block("body")
             short = b.icmp_unsigned("<", count, i64(needed))
             b.cbranch(short, late, body).set_weights([1, 100000])

@@ -48,7 +48,7 @@ class Loop:
 def inner_loops(region: Region) -> list[Loop]:
     """The loops of a region that are worth a guard: those without a loop in them that access memory
     relative to registers which change in steps."""
-    successors = region.successors()
+    successors = region.successors
     sources: dict[int, list[int]] = {pc: [] for pc in region.blocks}
     for block, ways in successors.items():
         for way in ways:

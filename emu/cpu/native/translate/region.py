@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from emu.cpu.native.translate.budget import cycles
 from emu.cpu.native.translate.image import Image
@@ -76,6 +77,7 @@ class Region:
         indirect = (b for b in self.blocks.values() if b.flow.is_indirect and not b.flow.is_return)
         return any(not self.targets[b.instructions[-1][0]] for b in indirect)
 
+    @cached_property
     def successors(self) -> dict[int, tuple[int, ...]]:
         """Where control goes from each block within the region."""
         found = {}
@@ -91,7 +93,7 @@ class Region:
     def loop(self, head: int) -> set[int]:
         """The blocks on the ways from the head of a cycle back to it."""
         sources: dict[int, list[int]] = {}
-        for block, ways in self.successors().items():
+        for block, ways in self.successors.items():
             for way in ways:
                 sources.setdefault(way, []).append(block)
         body, left = {head}, [*self.heads[head]]
@@ -105,7 +107,7 @@ class Region:
     def entered_at(self, starts: Sequence[int], others: Iterable[int]) -> Region:
         """The region with ways in at the blocks `starts`, at those of `others` that cannot be
         reached from ways in before them, and into each cycle."""
-        successors, seen, entries = self.successors(), set[int](), [*starts]
+        successors, seen, entries = self.successors, set[int](), [*starts]
         left = [*starts]
         for other in (*starts, *others):
             if other not in seen and other not in starts:

@@ -102,7 +102,7 @@ def test_every_block_is_reached_from_a_way_in(code: Code) -> None:
         return
     assert region.entries
     assert set(region.entries) <= region.blocks.keys()
-    successors, seen, left = region.successors(), set[int](), list(region.entries)
+    successors, seen, left = region.successors, set[int](), list(region.entries)
     while left:
         start = left.pop()
         if start not in seen:
@@ -116,7 +116,7 @@ def test_successors_are_where_the_instructions_go(code: Code) -> None:
     region = found_in(code)
     if region is None:
         return
-    for start, ways in region.successors().items():
+    for start, ways in region.successors.items():
         block = region.blocks[start]
         pc, last = block.instructions[-1]
         name, beyond = last.insn.mnemonic, pc + last.insn.length
