@@ -214,6 +214,10 @@ def _open_trace(path: str | None) -> Trace | None:
 def make_machine(args: argparse.Namespace, *, console: Console | None = None) -> Machine:
     """The machine that the options of `add_machine_arguments` describe, switched on; its console is
     the terminal or the pipe that the command runs in, unless another is given."""
+    if args.engine == "native":
+        from emu.cpu import early
+
+        early.begin()
     from emu import board
     from emu.console import open_console
     from emu.machine import Machine

@@ -7,6 +7,20 @@ whole module), then `engine` (what Python does when emitted code returns). docs/
 technique with a picture.
 """
 
-from emu.cpu.native.engine import NativeEngine
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emu.cpu.native.engine import NativeEngine
 
 __all__ = ["NativeEngine"]
+
+
+def __getattr__(name: str) -> Any:
+    """The engine, on first use: who compiles code for it needs no hart."""
+    if name != "NativeEngine":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from emu.cpu.native.engine import NativeEngine
+
+    return NativeEngine

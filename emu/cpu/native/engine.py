@@ -11,13 +11,13 @@ from __future__ import annotations
 import ctypes
 
 from emu.cpu.background import Background
+from emu.cpu.early import GOOD, SERVICE
 from emu.cpu.hart import Hart
 from emu.cpu.mmu import is_translated
 from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
 from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import first_region, number_handlers
-from emu.cpu.native.translate.translation import INTERPRETER, SERVICE
 from emu.cpu.native.translate.translator import Translator
 from emu.cpu.reference import ReferenceEngine
 from emu.cpu.state import ENTERED, PAGE_SIZE, TLB_ENTRIES, WINDOWS, Dirty, Exit, State
@@ -59,7 +59,7 @@ class NativeEngine:
         self._better: Background[None] | None = None
         if in_haste and not handlers.is_good():
             self._better = Background(SERVICE)
-            self._better.submit(None, INTERPRETER, later=True)
+            self._better.submit(None, GOOD, later=True)
         self._address = ctypes.c_void_p(hart.state.address)
         self._translator: Translator | None = None
         if translate != "off":

@@ -2,7 +2,8 @@
 
 Well compiled code is what nearly every run finds. The first one ever need not wait for it: it
 begins with code made in haste, which takes a third of the time to make and executes at two thirds
-of the speed, until the background process has made the other (`improve`).
+of the speed, until the background process has made the other (`improve`). That process also makes
+the first where it was asked to in time (`emu.cpu.early`).
 
 Those of tensor instructions are code of their own, which is got when a hart first uses its tensor
 unit: they are a third of all, and most programs that a machine is started for never need them.
@@ -15,17 +16,14 @@ from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
-from emu.cpu.jit import Code, compile_cached, compiled, kept, load, source_key
+from emu.cpu.early import GOOD, HASTY, LEVELS, kept_interpreter, key, take
+from emu.cpu.jit import Code, compile_cached, compiled, load
 from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import is_tensor, number_handlers
 from emu.cpu.state import Exit, State
 
 Run = Callable[[ctypes.c_void_p], None]
 """Executes instructions, given the address of a state."""
-
-_PASSES = ("simplify_cfg", "instruction_combine")
-"""Handlers have neither loops nor calls: what LLVM's third level does besides takes as long as
-making the machine code, and no program is measurably faster for it."""
 
 _loaded: dict[str, Code] = {}
 """The interpreter's code that this process has: "good", "hasty", or both."""
@@ -35,13 +33,12 @@ def interpreter_code(*, in_haste: bool = False) -> Code:
     """The interpreter's code, the same for every hart: well compiled, unless that would have to be
     done now and is wanted `in_haste`."""
     if not is_good():
-        stored = kept(_key("interpreter"), opt=2, passes=_PASSES)
+        stored = kept_interpreter(GOOD)
         if stored is None and in_haste:
             if "hasty" not in _loaded:
-                key = _key("hasty-interpreter")
-                _loaded["hasty"] = compile_cached(key, _build, opt=0, passes=())
+                _loaded["hasty"] = load(take() or compiled_interpreter(HASTY))
             return _loaded["hasty"]
-        _loaded["good"] = load(stored or good_interpreter())
+        _loaded["good"] = load(stored or compiled_interpreter(GOOD))
     return _loaded["good"]
 
 
@@ -50,9 +47,17 @@ def is_good() -> bool:
     return "good" in _loaded
 
 
-def good_interpreter() -> bytes:
-    """The interpreter's code, well compiled, which takes a second where it is not kept."""
-    return compiled(_key("interpreter"), _build, opt=2, passes=_PASSES)
+def compiled_interpreter(kind: bytes) -> bytes:
+    """The interpreter's code, compiled in haste or well, which takes up to a second if it is not
+    kept."""
+
+    def build() -> Any:
+        from emu.cpu.native import interpreter  # only here: a warm start needs no LLVM
+
+        return interpreter.build()
+
+    opt, passes = LEVELS[kind]
+    return compiled(key(f"interpreter-{kind.decode()}"), build, opt=opt, passes=passes)
 
 
 @cache
@@ -67,7 +72,8 @@ def tensor_code() -> Code:
     code = interpreter_code(in_haste=True)
     ends = ["enter", *(f"exit_{why.name.lower()}" for why in Exit)]
     symbols = {name: code.address(name) for name in ends}
-    return compile_cached(_key("tensor-handlers"), build, opt=2, passes=_PASSES, symbols=symbols)
+    opt, passes = LEVELS[GOOD]
+    return compile_cached(key("tensor-handlers"), build, opt=opt, passes=passes, symbols=symbols)
 
 
 def install(state: State, *, in_haste: bool = False) -> Run:
@@ -79,7 +85,7 @@ def install(state: State, *, in_haste: bool = False) -> Run:
 
 
 def improve(state: State, good: bytes) -> Run:
-    """Enter `good_interpreter`'s code where there was code made in haste, which goes on to exist:
+    """Enter the `good` code where there was code made in haste, which goes on to exist:
     other harts may execute it."""
     if not is_good():
         _loaded["good"] = load(good)
@@ -106,13 +112,3 @@ def _enter(state: State, code: Code, numbers: list[int], besides: Collection[int
     for number, address in zip(numbers, addresses, strict=True):
         if number not in besides:
             state.handlers[number] = address
-
-
-def _build() -> Any:
-    from emu.cpu.native import interpreter  # only here: a warm start needs no LLVM
-
-    return interpreter.build()
-
-
-def _key(name: str) -> str:
-    return f"{name} {source_key('emu.isa', 'emu.cpu.native', 'emu.cpu.state', 'emu.cpu.jit')}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.bus import Bus
+from emu.cpu.early import GOOD
 from emu.cpu.hart import Hart
 from emu.cpu.jit import Code
 from emu.cpu.native import NativeEngine, handlers
@@ -53,6 +54,6 @@ def test_a_first_run_goes_over_to_the_good_code_when_that_is_there(
 
 
 def test_a_run_that_finds_good_code_takes_that(first_run: dict[str, Code]) -> None:
-    handlers.good_interpreter()
+    handlers.compiled_interpreter(GOOD)
     handlers.interpreter_code(in_haste=True)
     assert [*first_run] == ["good"]

@@ -5,19 +5,16 @@ from __future__ import annotations
 import pickle
 
 from emu.cpu.jit import compile_code
-from emu.cpu.native.handlers import good_interpreter
 from emu.cpu.native.translate import shelf
 from emu.cpu.native.translate.budget import checkpoints
 from emu.cpu.native.translate.emit import emit
 from emu.cpu.native.translate.region import discover
-from emu.cpu.native.translate.translation import INTERPRETER, Entry, Request, Translation
+from emu.cpu.native.translate.translation import Entry, Request, Translation
 
 
 def answer(request: bytes) -> bytes:
-    """Translate a pickled `Request`; gives a packed `Translation`, nothing for no region. What is
-    given is also kept for later runs."""
-    if request == INTERPRETER:
-        return good_interpreter()
+    """Translate a pickled `Request`; gives a packed `Translation`, nothing for no region. It is
+    also kept for later runs."""
     translation = translate(pickle.loads(request))
     if translation is None:
         return b""

@@ -12,12 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from emu.cpu.native.translate.image import Image
 
-SERVICE = "emu.cpu.native.translate.compiler:answer"
-"""What the background process runs, which all harts share."""
-
-INTERPRETER = b"interpreter"
-"""The request for the interpreter's code (`handlers.improve`)."""
-
 
 @dataclass(frozen=True)
 class Request:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from emu.cpu.background import Background
+from emu.cpu.early import SERVICE
 from emu.cpu.jit import Code, load
 from emu.cpu.native.layout import (
     CELL_SIZE,
@@ -32,7 +33,7 @@ from emu.cpu.native.layout import (
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.image import Image, Page
 from emu.cpu.native.translate.shelf import Shelf
-from emu.cpu.native.translate.translation import SERVICE, Request, Translation
+from emu.cpu.native.translate.translation import Request, Translation
 from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
 
 HOT = 2
