@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from emu.bus import Bus
+from emu.cpu import early
 from emu.cpu.early import GOOD
 from emu.cpu.hart import Hart
 from emu.cpu.jit import Code
@@ -24,6 +26,7 @@ def first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Code
     """No code at all, loaded or kept; gives what comes to be loaded."""
     loaded: dict[str, Code] = {}
     monkeypatch.setattr(handlers, "_loaded", loaded)
+    monkeypatch.setattr(early, "_begun", [])
     monkeypatch.setenv("AIOS_CACHE", str(tmp_path))
     return loaded
 
@@ -57,3 +60,27 @@ def test_a_run_that_finds_good_code_takes_that(first_run: dict[str, Code]) -> No
     handlers.compiled_interpreter(GOOD)
     handlers.interpreter_code(in_haste=True)
     assert [*first_run] == ["good"]
+
+
+def test_code_that_was_asked_for_early_is_not_made_here(
+    first_run: dict[str, Code], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early.begin()
+
+    def refuse(kind: bytes) -> bytes:
+        raise AssertionError("it is being made elsewhere")
+
+    monkeypatch.setattr(handlers, "compiled_interpreter", refuse)
+    assert handlers.interpreter_code(in_haste=True) is first_run["hasty"]
+    assert early.kept_interpreter(early.HASTY) is not None
+    monkeypatch.setattr(early, "_begun", [])
+    early.begin()  # now it is kept
+    assert early.take() is None
+
+
+def test_without_processes_it_is_made_here(
+    first_run: dict[str, Code], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    early.begin()
+    assert handlers.interpreter_code(in_haste=True) is first_run["hasty"]
