@@ -69,10 +69,10 @@ PROGRAMS = {
         Program("sha256", "SHA-256", 1600),
         Program("crc32", "CRC-32 by table", 9500),
         Program("quicksort", "quicksort of random numbers", 400),
-        Program("chase", "pointers through 2 MiB", 200),
+        Program("chase", "pointers through 2 MiB", 380),
         Program("calls", "recursive calls", 3200),
         Program("bytecode", "an interpreter of byte code", 520),
-        Program("interrupts", "interrupts, Sv39 with 4 KiB pages", 1300, hosted=False),
+        Program("interrupts", "interrupts, Sv39 with 4 KiB pages", 1600, hosted=False),
     )
 }
 
