@@ -38,4 +38,5 @@ def translate(request: Request) -> Translation | None:
         tuple((start, request.image.bytes_at(start, end - start)) for start, end in region.spans()),
         region.targets,
         region.size,
+        request.window_start,
     )

@@ -39,13 +39,15 @@ class Entry:
 class Translation:
     """Machine code for `emu.cpu.jit.load`, and what the guest's code must be for it to hold:
     `spans` are addresses with the bytes there. `targets` has the indirect jumps, by address, with
-    the places in the region that they may go to."""
+    the places in the region that they may go to. `window_start` is as in `Request`: elsewhere it is
+    right, but slow."""
 
     code: bytes
     entries: tuple[Entry, ...]
     spans: tuple[tuple[int, bytes], ...]
     targets: dict[int, tuple[int, ...]]
     size: int
+    window_start: int = 0
 
     def includes(self, other: Translation) -> bool:
         """Whether all code of another one is translated in this one, too."""
@@ -66,6 +68,7 @@ class Translation:
             "spans": [[start, data.hex()] for start, data in self.spans],
             "targets": [*self.targets.items()],
             "size": self.size,
+            "window": self.window_start,
         }
         return json.dumps(parts, separators=(",", ":")).encode() + b"\n" + self.code
 
@@ -83,6 +86,7 @@ class Translation:
                 tuple((start, bytes.fromhex(data)) for start, data in parts["spans"]),
                 {site: tuple(places) for site, places in parts["targets"]},
                 parts["size"],
+                parts["window"],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{line[:40]!r} does not begin a translation") from error

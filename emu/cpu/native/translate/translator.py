@@ -14,24 +14,26 @@ from __future__ import annotations
 import ctypes
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from emu.cpu.background import Background
 from emu.cpu.early import SERVICE
-from emu.cpu.jit import Code, load
+from emu.cpu.jit import load
 from emu.cpu.native.layout import (
     CELL_SIZE,
     CHANGED,
     COPY,
-    NO_PAGE,
     RECORD_SIZE,
     RECORDS,
     VERSION,
+    WINDOW_SIZE,
     Cell,
     Handler,
+    WindowWord,
 )
 from emu.cpu.native.records import fill_record
 from emu.cpu.native.translate.image import Image, Page
+from emu.cpu.native.translate.installed import Installed
 from emu.cpu.native.translate.shelf import Shelf
 from emu.cpu.native.translate.translation import Request, Translation
 from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
@@ -59,51 +61,6 @@ MOST_BYTES = 128 << 20
 when there is more."""
 
 _CELL_WORDS = CELL_SIZE // 8
-
-
-@dataclass(eq=False)
-class Installed:
-    """A translation that is loaded: its function, the handlers of its ways in, how many bytes of
-    machine code it has, and for each page the version of its records for which the bytes were
-    compared. `missed` counts indirect jumps that were seen to leave it."""
-
-    translation: Translation
-    code: Code
-    numbers: dict[int, int]
-    size: int
-    compared: dict[int, int] = field(default_factory=dict)
-    missed: int = 0
-    _places: ctypes.Array[ctypes.c_uint64] | None = None
-
-    def note_places(self) -> int:
-        """Fill the table of `Cell.PAGES`; gives its address. All pages have been compared."""
-        rows = [word for row in self.compared.items() for word in row]
-        if self._places is None:
-            self._places = (ctypes.c_uint64 * (len(rows) + 1))()
-        self._places[:] = [*rows, NO_PAGE]
-        return ctypes.addressof(self._places)
-
-    @property
-    def pages(self) -> set[int]:
-        """The addresses of the pages that its code is on."""
-        return {
-            page
-            for start, data in self.translation.spans
-            for page in range(start & -PAGE_SIZE, start + len(data), PAGE_SIZE)
-        }
-
-    def covers(self, pc: int) -> bool:
-        """Whether the instruction at `pc` is part of it."""
-        return any(start <= pc < start + len(data) for start, data in self.translation.spans)
-
-    def pieces(self, page: int) -> list[tuple[int, bytes]]:
-        """The translated code on one page: offsets, and the bytes that must be there."""
-        found = []
-        for start, data in self.translation.spans:
-            low, high = max(start, page), min(start + len(data), page + PAGE_SIZE)
-            if low < high:
-                found.append((low - page, data[low - start : high - start]))
-        return found
 
 
 class Translator:
@@ -147,22 +104,28 @@ class Translator:
         return False
 
     def covering(self, pc: int) -> Installed | None:
-        """An open translation of which the instruction at `pc` is part."""
+        """An open translation of which the instruction at `pc` is part, and which expects the
+        window where it is."""
+        start = self._window_start()
         for installed in self._pages.get(pc & -PAGE_SIZE, ()):
-            if installed.covers(pc) and self._is_open(installed):
+            fits = installed.translation.window_start == start
+            if fits and installed.covers(pc) and self._is_open(installed):
                 return installed
         return None
 
+    def _window_start(self) -> int:
+        """Where the window of the data context begins; 0 if there is none."""
+        words, context = self._state.windows, self._state.data_context
+        at = WINDOW_SIZE // 8 * (context % WINDOWS)
+        return words[at + WindowWord.START] if words[at + WindowWord.CONTEXT] == context else 0
+
     def request(self, pc: int) -> None:
         """Have the code around `pc` translated."""
-        window = 4 * (self._state.data_context % WINDOWS)
-        words = self._state.windows
-        start = words[window + 1] if words[window] == self._state.data_context else 0
         taken = {pc: tuple(sorted(targets)) for pc, targets in self._taken.items()}
         seeds = pc, self._state.x[1] & -2  # a small function is translated with its caller
         import pickle  # a run that asks for nothing needs neither of these
 
-        request = pickle.dumps(Request(self._image(pc), seeds, taken, start))
+        request = pickle.dumps(Request(self._image(pc), seeds, taken, self._window_start()))
         if self._eager:
             from emu.cpu.native.translate.compiler import answer
 
