@@ -1,10 +1,13 @@
 """What the background process of the native engine answers (`emu.cpu.background`).
 
-It imports what an answer needs with the first request of its kind: the first run ever waits for the
-interpreter, but not yet for translations.
+The first run ever waits for the interpreter, and will soon ask for translations: what those need is
+imported when the interpreter has been made.
 """
 
 from __future__ import annotations
+
+import importlib
+import threading
 
 from emu.cpu.early import GOOD, HASTY
 
@@ -14,7 +17,13 @@ def answer(request: bytes) -> bytes:
     if request in (HASTY, GOOD):
         from emu.cpu.native.handlers import compiled_interpreter
 
-        return compiled_interpreter(request)
+        code = compiled_interpreter(request)
+        threading.Thread(target=_prepare).start()
+        return code
     from emu.cpu.native.translate import compiler
 
     return compiler.answer(request)
+
+
+def _prepare() -> None:
+    importlib.import_module("emu.cpu.native.translate.compiler")

@@ -14,9 +14,10 @@ from emu.cpu.hart import Hart
 from emu.cpu.native import NativeEngine, engine
 from emu.cpu.native.records import first_region
 from emu.cpu.native.translate import translator
+from emu.cpu.native.translate.translation import Translation
 from emu.isa.assemble import assemble_line
 from emu.machine import Machine
-from tests.cpu.agreement.program import assemble
+from tests.cpu.agreement.program import BASE, assemble
 from tests.cpu.native.translate.guest import AT, Pair, program, split
 
 LOOP = """
@@ -125,3 +126,25 @@ def test_code_on_ever_new_pages_leaves_no_trace_for_ever(monkeypatch: pytest.Mon
     pair = Pair(program("main:", *steps, "j main"))
     for _ in range(30):
         pair.go(400)
+
+
+def test_a_region_made_without_a_window_is_made_anew_when_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts: list[int] = []
+    install = translator.Translator._install
+
+    def note(self: translator.Translator, translation: Translation) -> None:
+        starts.append(translation.window_start)
+        install(self, translation)
+
+    monkeypatch.setattr(translator.Translator, "_install", note)
+    with monkeypatch.context() as closed:
+        closed.setattr(NativeEngine, "_open_window", lambda self, vaddr: None)
+        pair = Pair(program(*split(LOOP)))
+        pair.go(2000)
+        assert set(starts) == {0}
+    pair.both(Hart.flush_translations)  # a store must miss to be noticed
+    pair.go(4000)
+    assert starts[-1] == BASE
+    assert pair.share(1000) > 0.8
