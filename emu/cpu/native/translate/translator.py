@@ -105,10 +105,10 @@ class Translator:
 
     def covering(self, pc: int) -> Installed | None:
         """An open translation of which the instruction at `pc` is part, and which expects the
-        window where it is."""
+        window where it is, if there is one."""
         start = self._window_start()
         for installed in self._pages.get(pc & -PAGE_SIZE, ()):
-            fits = installed.translation.window_start == start
+            fits = start in (0, installed.translation.window_start)
             if fits and installed.covers(pc) and self._is_open(installed):
                 return installed
         return None
