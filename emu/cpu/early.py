@@ -27,21 +27,34 @@ LEVELS: dict[bytes, tuple[int, tuple[str, ...]]] = {
 third level does besides takes as long as making the machine code, and no program is measurably
 faster for it."""
 
+SOURCES = (
+    *("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit", __name__),
+    *(f"emu.cpu.{name}" for name in ("alarm", "csr", "mmu", "regime", "routine", "traps")),
+)
+"""What emitted code is made from: the table, the engine, and the routines that become functions of
+the interpreter."""
+
 _PATIENCE_S = 60.0
+"""How long an interpreter that was asked for is waited for; a slow host takes a few seconds."""
 
 _begun: list[Background[None]] = []
+"""What `begin` has asked, once; `take` waits for its answer."""
 
 
 def key(name: str) -> str:
     """What code of the native engine depends on, for `emu.cpu.jit`."""
-    sources = source_key("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit", __name__)
-    return f"{name} {sources}"
+    return f"{name} {source_key(*SOURCES)}"
+
+
+def interpreter_key(kind: bytes) -> str:
+    """The same for the interpreter's code, `HASTY` or `GOOD`."""
+    return key(f"interpreter-{kind.decode()}")
 
 
 def kept_interpreter(kind: bytes) -> bytes | None:
     """The interpreter's code of that kind if it is in the cache."""
     opt, passes = LEVELS[kind]
-    return kept(key(f"interpreter-{kind.decode()}"), opt=opt, passes=passes)
+    return kept(interpreter_key(kind), opt=opt, passes=passes)
 
 
 def begin() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
-from emu.cpu.early import GOOD, HASTY, LEVELS, kept_interpreter, key, take
+from emu.cpu.early import GOOD, HASTY, LEVELS, interpreter_key, kept_interpreter, key, take
 from emu.cpu.jit import Code, compile_cached, compiled, load
 from emu.cpu.native.layout import Handler
 from emu.cpu.native.records import is_tensor, number_handlers
@@ -57,7 +57,7 @@ def compiled_interpreter(kind: bytes) -> bytes:
         return interpreter.build()
 
     opt, passes = LEVELS[kind]
-    return compiled(key(f"interpreter-{kind.decode()}"), build, opt=opt, passes=passes)
+    return compiled(interpreter_key(kind), build, opt=opt, passes=passes)
 
 
 @cache

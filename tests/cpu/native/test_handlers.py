@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from pathlib import Path
@@ -84,3 +85,16 @@ def test_without_processes_it_is_made_here(
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     early.begin()
     assert handlers.interpreter_code(in_haste=True) is first_run["hasty"]
+
+
+def test_kept_code_depends_on_every_routine_that_it_has() -> None:
+    """The interpreter has the routines as functions: an edited one must not find the old code."""
+    importlib.import_module("emu.cpu.native.interpreter")  # which imports them all
+    with_routines = {
+        name
+        for name, module in sys.modules.items()
+        if name.startswith("emu.cpu.") and hasattr(module, "Routine")
+    }
+    assert {"emu.cpu.traps", "emu.cpu.csr"} <= with_routines
+    missing = {n for n in with_routines if not n.startswith(tuple(early.SOURCES))}
+    assert not missing

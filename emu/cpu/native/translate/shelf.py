@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import cache
 
 from emu import cache as disk
+from emu.cpu.early import SOURCES
 from emu.cpu.jit import host_key, source_key
 from emu.cpu.native.translate.translation import Translation
 from emu.cpu.state import PAGE_SIZE
@@ -26,8 +27,7 @@ _LOOKED_AT = 32
 @cache
 def maker() -> str:
     """What translations depend on besides the guest's code: this program, LLVM, the host."""
-    sources = source_key("emu.isa", "emu.cpu.native", "emu.cpu.state", "emu.cpu.jit")
-    return hashlib.sha256(f"{sources} {host_key()}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{source_key(*SOURCES)} {host_key()}".encode()).hexdigest()[:16]
 
 
 def keep(translation: Translation) -> None:
