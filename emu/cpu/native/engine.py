@@ -16,7 +16,7 @@ from emu.cpu.hart import Hart
 from emu.cpu.mmu import is_translated
 from emu.cpu.native import handlers
 from emu.cpu.native.codepages import CodePages
-from emu.cpu.native.layout import Handler
+from emu.cpu.native.layout import Handler, WindowWord
 from emu.cpu.native.records import first_region, number_handlers
 from emu.cpu.native.translate.translator import Translator
 from emu.cpu.reference import ReferenceEngine
@@ -25,26 +25,34 @@ from emu.cpu.traps import Trap
 from emu.isa.declare import Instruction
 from emu.isa.decode import decode
 
-FIRST_SLICE, LAST_SLICE, EAGER_SLICE = 400_000, 2_000_000, 200
-"""Instructions between two looks at where the hart is, and at what other threads want: the first
-while it is not in translations, then more and more of them. A look takes some 10 µs, which is 3 %
-of the first and nothing of the last."""
+FIRST_SLICE, LAST_SLICE = 400_000, 2_000_000
+"""Instructions between two looks at where the hart is: the first number while it is not in
+translations, then twice as many each time, up to the last. `attention`, which another thread may
+set, and Python's signals wait as long. A look takes some 10 µs, 3 % of the first slice."""
+
+EAGER_SLICE = 200
+"""The same where everything is translated at once, for tests: so often that little code is enough
+to make, enter and leave translations."""
 
 WINDOW_BYTES = 1 << 16
 """Least memory that is worth a window."""
 
+_LARGEST_ACCESS = 8
+"""Bytes."""
+
 _MASK = (1 << 64) - 1
 _BUDGET, _EXIT_CODE, _EXIT_INFO, _PC, _INSTRET, _XS, _STALL_PS, _STALL_END = (
     State.indices[name]
-    for name in (
-        *("budget", "exit_code", "exit_info", "pc", "instret", "xs", "stall_ps", "stall_end"),
-    )
+    for name in "budget exit_code exit_info pc instret xs stall_ps stall_end".split()
 )
 _ON_BUDGET, _ON_LOAD, _ON_STORE = int(Exit.BUDGET), int(Exit.LOAD_MISS), int(Exit.STORE_MISS)
 
 
 class NativeEngine:
-    """Executes a hart's instructions natively; the interface is `ReferenceEngine`'s."""
+    """Executes a hart's instructions natively; the interface is `ReferenceEngine`'s.
+
+    What is hot is translated in the "background"; tests `translate` "eager", or have it "off".
+    """
 
     def __init__(self, hart: Hart, *, translate: str = "background") -> None:
         self.hart, self._state = hart, hart.state
@@ -121,7 +129,7 @@ class NativeEngine:
         state = self._state
         wanted, state.window_wanted = state.window_wanted, 0
         context = state.data_context
-        if state.windows[4 * (context % WINDOWS)] == context:
+        if state.windows[_window(context) + WindowWord.CONTEXT] == context:
             return
         if wanted % PAGE_SIZE == context:
             self._open_window(wanted & -PAGE_SIZE)
@@ -226,13 +234,17 @@ class NativeEngine:
         if load is None or store is None:
             return
         start, end = max(load.start, store.start), min(load.end, store.end)
-        window = start, end - start - 7, store.distance + start & _MASK
+        context, limit, host = state.data_context, 0, 0
         if end - start < WINDOW_BYTES:
-            window = 0, 0, 0
-        at = 4 * (state.data_context % WINDOWS)
-        if state.windows[at] != state.data_context or state.windows[at + 2] < window[1]:
-            for i, word in enumerate((state.data_context, *window)):
-                state.windows[at + i] = word
+            start = 0
+        else:
+            limit = end - start - (_LARGEST_ACCESS - 1)
+            host = store.distance + start & _MASK
+        at = _window(context)
+        is_other = state.windows[at + WindowWord.CONTEXT] != context
+        if is_other or state.windows[at + WindowWord.LIMIT] < limit:
+            for word, value in zip(WindowWord, (context, start, limit, host), strict=True):
+                state.windows[at + word] = value
 
     def _host_page(self, vaddr: int, access: str) -> int | None:
         """Host address of a page that emitted code may access as it likes, else None."""
@@ -247,6 +259,11 @@ class NativeEngine:
             self._marked = frozenset(self.hart.breakpoints)
             self._state.breakpoints = len(self._marked)
             self._state.flush_code()
+
+
+def _window(context: int) -> int:
+    """Where in `State.windows` the entry of a data context is."""
+    return len(WindowWord) * (context % WINDOWS)
 
 
 def _handler(numbers: dict[Instruction, int], word: int) -> int:

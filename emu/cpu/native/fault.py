@@ -11,19 +11,19 @@ from llvmlite import ir
 
 from emu.cpu import mmu, regime, traps
 from emu.cpu.native.control import call_routine
-from emu.cpu.native.handler import HALF, LONG, PTR, Frame, i64
-from emu.cpu.native.layout import CELL_SIZE, RECORD_SCALE, Cell
+from emu.cpu.native.handler import HALF, LONG, Frame, i64
+from emu.cpu.native.layout import CELL_SIZE, Cell
 from emu.cpu.native.records import first_region, number_handlers
 from emu.cpu.native.walk import PAGE_FAULT
 from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, State
 from emu.isa.declare import Instruction
 
 _LARGEST = 8
-"""Bytes of the largest access."""
+"""Bytes of the largest access: one that begins so far before the end of a page stays on it."""
 
 
 def emit_data_fault(f: Frame, access: str) -> None:
-    """In the handler of LOAD_MISS or STORE_MISS, after a walk: take its page fault; what follows is
+    """In the exit LOAD_MISS or STORE_MISS, after a walk: take its page fault; what follows is
     emitted for when that is not to be done."""
     b = f.builder
     no = f.function.append_basic_block("no_fault")
@@ -42,7 +42,7 @@ def emit_data_fault(f: Frame, access: str) -> None:
 
 
 def emit_fetch_fault(f: Frame) -> None:
-    """The same in the handler of FETCH_MISS; breakpoints come before faults."""
+    """The same in the exit FETCH_MISS; breakpoints come before faults."""
     no = f.function.append_basic_block("no_fault")
     b = f.builder
     go_on_if(f, b.icmp_unsigned("!=", f.load("fetch_context"), i64(NO_CONTEXT)), no)  # no walk
@@ -71,17 +71,21 @@ def go_on_if(f: Frame, condition: ir.Value, otherwise: ir.Block) -> None:
 
 
 def instruction_at_pc(f: Frame, otherwise: ir.Block) -> tuple[ir.Value, ir.Value]:
-    """The record of the instruction at `pc` and the number of its handler, even where a region
-    begins; to `otherwise` if its page is not in the fetch buffer."""
-    b = f.builder
-    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
+    """The record of the instruction at `pc` and the number of its own handler; to `otherwise` if
+    its page is not in the fetch buffer."""
+    is_hit, entry = f.fetch_entry(f.pc)
     go_on_if(f, is_hit, otherwise)
-    records = b.load(f.at(entry, i64(8)), typ=LONG)
-    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), records), PTR)
+    record = f.record_at(f.pc, entry)
+    return record, own_handler(f, record)
+
+
+def own_handler(f: Frame, record: ir.Value) -> ir.Value:
+    """The number of the handler of a record's instruction, even where a region begins."""
+    b = f.builder
     number = b.zext(b.load(record, typ=HALF), LONG)
     cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.ORIGINAL))
     begins = b.icmp_unsigned(">=", number, i64(first_region()))
-    return record, b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
+    return b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
 
 
 def _accesses_once(instruction: Instruction) -> bool:

@@ -43,11 +43,17 @@ class Frame:
     function: ir.Function
     length: int
     values: dict[int, ir.Value] = field(default_factory=dict)
+    """Of nodes that have been evaluated, by the nodes' identity."""
     after: list[Callable[[], None]] = field(default_factory=list)
+    """What is emitted behind the steps, when nothing can bail any more."""
     jump: ir.Value | None = None
+    """Where the instruction jumps."""
     branch: tuple[ir.Value, ir.Value] | None = None
+    """Whether it branches, and where to."""
     pause: ir.Value | None = None
+    """Whether the machine must look at the hart behind it."""
     end: Callable[[], None] | None = None
+    """What ends the handler in place of going on at the next instruction."""
     rounds_statically: ClassVar[bool] = False
     """Whether rounding modes were looked at before the code was made."""
     _slow: ir.Block | None = None
@@ -61,6 +67,7 @@ class Frame:
 
     @property
     def module(self) -> ir.Module:
+        """What the function is part of."""
         return self.function.module
 
     # What the state block and the record hold
@@ -202,13 +209,19 @@ class Frame:
         addend = b.load(self.at(entry, i64(8)), typ=LONG)
         return b.inttoptr(b.add(address, addend), PTR)
 
-    def fetch_entry(self, pc: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
+    def fetch_entry(self, pc: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Whether `pc`'s page is in the fetch buffer (1 bit), and its entry."""
         b = self.builder
         index = b.and_(b.lshr(pc, i64(12)), i64(TLB_ENTRIES - 1))
         entry = self.at(self.state, b.add(b.shl(index, i64(5)), i64(State.offset("fetch_tlb"))))
         key = b.or_(b.and_(pc, i64(-PAGE_SIZE)), self.load("fetch_context"))
-        return b.icmp_unsigned("==", b.load(entry, typ=LONG), key, name=name), entry
+        return b.icmp_unsigned("==", b.load(entry, typ=LONG), key, name="is_hit"), entry
+
+    def record_at(self, pc: ir.Value, entry: ir.Value) -> ir.Value:
+        """The record of the instruction at `pc`, by the entry of its page in the fetch buffer."""
+        b = self.builder
+        addend = b.load(self.at(entry, i64(8)), typ=LONG)
+        return b.inttoptr(b.add(b.mul(pc, i64(RECORD_SCALE)), addend), PTR)
 
 
 def width_of(node: Node) -> ir.IntType:

@@ -15,12 +15,13 @@ from llvmlite import ir
 
 from emu.cpu.native.control import emit_csr, emit_settle
 from emu.cpu.native.decoder import emit_fill, emit_identify
+from emu.cpu.native.fault import own_handler
 from emu.cpu.native.fetch import emit_refill_code, emit_reopen
 from emu.cpu.native.floating import enter_float, leave_float
 from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, PTR, WORD, Frame, i64
-from emu.cpu.native.layout import CELL_SIZE, CHANGED, COPY, RECORD_SCALE, Cell, Handler
+from emu.cpu.native.layout import CHANGED, COPY, RECORD_SCALE, Handler
 from emu.cpu.native.readings import perform
-from emu.cpu.native.records import first_region, is_tensor, number_handlers
+from emu.cpu.native.records import is_tensor, number_handlers
 from emu.cpu.native.refill import REFILLED, emit_find, emit_refill
 from emu.cpu.state import PAGE_SIZE, Exit, State
 from emu.isa.declare import Instruction
@@ -62,7 +63,7 @@ def build() -> ir.Module:
             emit_refill_code(f)
         _emit_exit(f, why)
     _emit_enter(_handler(module, "enter"))
-    _emit_alone(_handler(module, "alone"), first_region())
+    _emit_alone(_handler(module, "alone"))
     emit_reopen(_handler(module, "reopen"))
     identify, fill = emit_identify(module, handlers), emit_fill(module, handlers)
     _emit_decode(_handler(module, "decode"), identify, fill)
@@ -121,36 +122,29 @@ def _emit_enter(function: ir.Function) -> None:
     b.position_at_end(done)
     f.leave(Exit.BUDGET)
     b.position_at_end(more)
-    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
+    is_hit, entry = f.fetch_entry(f.pc)
     b.cbranch(is_hit, hit, miss)
     b.position_at_end(miss)
     f.leave(Exit.FETCH_MISS, f.pc)
     b.position_at_end(hit)
-    addend = b.load(f.at(entry, i64(8)), typ=LONG)
-    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), addend), PTR)
-    f.dispatch(record, f.pc, f.count)
+    f.dispatch(f.record_at(f.pc, entry), f.pc, f.count)
 
 
-def _emit_alone(function: ir.Function, first_region: int) -> None:
+def _emit_alone(function: ir.Function) -> None:
     """Execute the instruction at `pc` by its own handler, even where a region begins, which has
     just been left in front of it."""
     f = Frame(function, 0)
     b = f.builder
-    is_hit, entry = f.fetch_entry(f.pc, "is_hit")
+    is_hit, entry = f.fetch_entry(f.pc)
     f.bail_if(b.not_(is_hit), Exit.FETCH_MISS, f.pc)
-    addend = b.load(f.at(entry, i64(8)), typ=LONG)
-    record = b.inttoptr(b.add(b.mul(f.pc, i64(RECORD_SCALE)), addend), PTR)
-    number = b.zext(b.load(record, typ=HALF), LONG)
-    cell = b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells") + 8 * Cell.ORIGINAL))
-    begins = b.icmp_unsigned(">=", number, i64(first_region))
-    number = b.select(begins, b.load(f.at(f.state, cell), typ=LONG), number)
-    place = f.at(f.table, b.shl(number, i64(3)))
+    record = f.record_at(f.pc, entry)
+    place = f.at(f.table, b.shl(own_handler(f, record), i64(3)))
     f.tail(b.load(place, typ=HANDLER.as_pointer()), record, f.pc, f.count)
 
 
 def _code_pointer(f: Frame, pc: ir.Value) -> ir.Value:
     """Host address of the code at `pc`, or bail so that the fetch buffer gets its page."""
-    is_hit, entry = f.fetch_entry(pc, "is_hit")
+    is_hit, entry = f.fetch_entry(pc)
     f.bail_if(f.builder.not_(is_hit), Exit.FETCH_MISS, pc)
     addend = f.builder.load(f.at(entry, i64(16)), typ=LONG)
     return f.builder.inttoptr(f.builder.add(pc, addend), PTR)
