@@ -5,10 +5,10 @@
 
 The cache is a convenience, never a condition. An entry's name is a hash of all that its content
 depends on, so nothing in it is ever out of date. What cannot be read, is not what was written under
-that name, or may have been written by another user, is as if it were not there; what cannot be
-written is not kept. Several
-processes may use a directory at once: an entry appears whole, under its name, or not at all. Once
-entries take more than `LIMIT` bytes, those that nobody has read for longest are deleted.
+that name, or may have been written by another user than root, is as if it were not there; what
+cannot be written is not kept. Several processes may use a directory at once: an entry appears
+whole, under its name, or not at all. Once entries take more than `LIMIT` bytes, those that nobody
+has read for longest are deleted.
 """
 
 from __future__ import annotations

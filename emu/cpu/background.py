@@ -1,8 +1,8 @@
 """A function that runs in a process of its own, while the machine runs on.
 
-    translator = Background("emu.cpu.native.translate.service:translate")
-    translator.submit(key, request)                  # bytes; returns at once
-    for key, answer in translator.poll():            # never waits
+    background = Background("emu.cpu.native.service:answer")
+    background.submit(key, request)                  # bytes; returns at once
+    for key, answer in background.poll():            # never waits
         ...                                          # bytes, or a sentence that says what failed
 
 The function takes bytes and gives bytes. Its process is started by the first request, has a
@@ -35,7 +35,9 @@ Key = TypeVar("Key")
 """Whatever the caller names its requests by; it stays in the parent."""
 
 _Answer = bytes | str
+"""What the function gave, or a sentence that says why it has not."""
 _Request = tuple[int, bool, bytes]
+"""A frame of the process's input: number, whether it can wait, content."""
 
 GRACE = 2.0
 """Seconds that a process may go on after its parent has closed it, to finish a request."""
@@ -47,6 +49,8 @@ _HEADER = struct.Struct("<QBI")
 """Number of the request, whether it can wait or, in answers, has failed, bytes that follow."""
 
 _CHUNK = 1 << 20
+"""Bytes that are read or written at a time."""
+
 _NICE = 5
 """Added to the niceness of the parent, which should not be kept from a core. It is not more: on a
 busy host the answers, which make the parent faster, would never come."""

@@ -1,7 +1,7 @@
 """A hart's store to its own mtimecmp, as emitted code does it (`emu.cpu.alarm`).
 
-It is found when a store has missed in the buffer and its page turns out to be no memory. What is
-stored stands in the instruction's record.
+It is found when a store has missed in the buffer and its page turns out to be no memory. The
+instruction's record says which register is stored.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from emu.isa.graph import Node
 
 
 def emit_alarm_store(f: Frame) -> None:
-    """In the handler of STORE_MISS, after a walk: if the store at `pc` is one to mtimecmp and
-    suffices, do it and go on behind it; what follows is emitted for when not."""
+    """In the exit STORE_MISS, after a walk: if the store at `pc` is one to mtimecmp for which
+    nothing has to be scheduled, do it and go on behind it; what follows is emitted for when not."""
     b = f.builder
     no = f.function.append_basic_block("no_alarm")
     address = b.ptrtoint(f.record, LONG)

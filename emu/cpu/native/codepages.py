@@ -2,13 +2,13 @@
 
 Python hands out pages of records and enters them in the fetch buffer; emitted code fills them as it
 executes, and enters known ones again by itself when they are missing. A page of records belongs to
-one physical page, and has a copy of what that held when the first record was decoded. All pages
-have to be entered again after FENCE.I, and after whatever may have changed translations. Then the
-copy is compared with the code, and the records are cleared if it is another; so they are in a new
-generation, which a change of breakpoints starts.
+one physical page, and has a copy of the code that it was begun for. All pages have to be entered
+again after FENCE.I, and after whatever may have changed translations; each is then compared with
+its copy, and where they differ the records are cleared. They are cleared too when they belong to an
+earlier generation (`State.flush_code`), as after a change of breakpoints.
 
-More is not promised, but this serves kernels that load programs and never execute FENCE.I, if they
-execute SFENCE.VMA.
+SFENCE.VMA alone thus makes changed code seen. The specification does not ask for that, but there
+are kernels that load programs and never execute FENCE.I.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from emu.cpu.native.layout import (
 from emu.cpu.state import CODE_PAGES, PAGE_SIZE, TLB_ENTRIES, State
 
 CAPACITY = 2048
-"""Pages of records: 8 MiB of guest code, at 64 MiB of host addresses; only those in use cost."""
+"""Pages of records: 8 MiB of guest code, at 72 MiB of host addresses; only those in use cost."""
 
 _MASK = (1 << 64) - 1
 

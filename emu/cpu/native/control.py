@@ -2,13 +2,14 @@
 
 What they do is said by the routines of `emu.cpu.traps`, `emu.cpu.regime` and `emu.cpu.csr`, which
 are emitted as functions of the module here, each with the state block as its first argument. What
-none of them does bails: absent and forbidden registers, the PMP's, a WFI that waits, and every trap
-while Python wants to see them (`State.watched`).
+none of them does bails: absent and forbidden registers, writes that Python follows (the PMP's, the
+supervisor's timer), a WFI that waits, and every trap while Python wants to see them
+(`State.watched`).
 
 An instruction after which an interrupt may be due, or other code stands at pc, goes on in `settle`
 instead of with the next record; one that has trapped, in `trapped`:
 
-    settle    budget used up? → exit · an interrupt is due → take it, and `trapped` · else `enter`
+    settle    budget used up? → exit · an interrupt is due? → take it · then `trapped`
     trapped   time to look at the hart (`stall_end`)? → exit · else `enter`
 
 The reference engine's loop does the same in the same order.
@@ -31,6 +32,7 @@ from emu.isa.csrs import BY_NUMBER
 from emu.isa.graph import Node
 
 ANSWER = ir.LiteralStructType([LONG, LONG])
+"""Of the function that accesses a CSR: the old value, and how it ended."""
 _CSR_ARGUMENTS = ("number", "operand", "kind", "writes", "retired")
 CSR = ir.FunctionType(ANSWER, [PTR, *[LONG] * len(_CSR_ARGUMENTS)])
 
@@ -38,6 +40,7 @@ SLOW, DONE, UNSETTLED = 0, 1, 2
 """How an access ended. SLOW: without any effect. UNSETTLED: `settle` is to follow."""
 
 KINDS = {"csr_swap": 0, "csr_set": 1, "csr_clear": 2}
+"""The system operations that access a CSR, as the function's argument `kind`."""
 
 
 class RoutineFrame(Frame):

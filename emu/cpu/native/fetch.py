@@ -4,8 +4,8 @@ translation that has been closed, before it leaves them to Python.
 A page is entered again if a walk finds it and its records are known. They are cleared first if its
 code is no longer what they were decoded from (`emu.cpu.native.codepages`). A translation that was
 found valid in another context is opened in the one in force if all of its pages are there and have
-not been cleared since, which their versions tell. The number of a region in a record says the same
-of the page that the record is on.
+not been cleared since, which their versions tell. (That a record still holds the number of the
+region says so of the record's own page only.)
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from emu.cpu.state import CODE_PAGES, ENTERED, NO_CONTEXT, PAGE_SIZE, State
 
 _ENTER = ir.FunctionType(ir.IntType(1), [PTR, LONG, LONG])
 _PLACE_SIZE = 16
+"""Bytes of a row of `Cell.PAGES`."""
 _VECTOR = ir.VectorType(LONG, 8)
+"""What is compared, cleared and copied at a time."""
 
 
 def emit_refill_code(f: Frame) -> None:
-    """In the handler of FETCH_MISS, whose `record` is the address: enter the page and go on at
-    `pc`; what follows is emitted for when that cannot be done."""
+    """In the exit FETCH_MISS, whose `record` is the address: enter the page and go on at `pc`; what
+    follows is emitted for when that cannot be done."""
     b = f.builder
     page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
     found, give_up = blocks(f, "found", "give_up")

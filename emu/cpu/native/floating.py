@@ -1,7 +1,6 @@
 """Floating point, natively: the host's arithmetic where it is exactly RISC-V's, else a bail.
 
-`NATIVE_FLOAT` maps the names of `emu.cpu.softfloat` to what emits them; an instruction with any
-other name has no native handler. Four things make the host's result RISC-V's:
+`NATIVE_FLOAT` maps the operations of `emu.isa.fpops` to what emits them. Four things make the host's result RISC-V's:
 
 * `run` sets the host's rounding to nearest-even with all exceptions masked and no flags raised, and
   adds the flags it finds afterwards to `fflags`; operations are LLVM's *constrained* ones, which

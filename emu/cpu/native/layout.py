@@ -33,7 +33,8 @@ PAGE_STRIDE = VERSION + 8 + 16
 
 
 class Handler(IntEnum):
-    """The handlers that belong to no instruction; the table's follow, from FIRST_INSTRUCTION."""
+    """The handlers that belong to no instruction, and two functions that have places among them.
+    Those of the table's instructions follow, from FIRST_INSTRUCTION."""
 
     UNDECODED = 0  # a zeroed record: decode it
     PAGE_END = 1  # a guard: go on through the fetch buffer
@@ -42,7 +43,7 @@ class Handler(IntEnum):
     STRADDLE = 4  # half of the instruction lies on the next virtual page: decode it every time
     ALONE = 5  # execute one instruction by its own handler, where a region may begin
     REOPEN = 6  # a region's check has failed: open it again, or execute its first instruction
-    FIND_LOAD = 7  # no handlers: what translations call for accesses outside their window
+    FIND_LOAD = 7  # a function: where memory is that a translation does not find at once
     FIND_STORE = 8
 
 
@@ -57,7 +58,7 @@ NATIVE_SYSTEM = frozenset(
 """The system operations that emitted code has a way of doing itself."""
 
 FIND = {Exit.LOAD_MISS: Handler.FIND_LOAD, Exit.STORE_MISS: Handler.FIND_STORE}
-"""The finder whose failure ends in an exit."""
+"""The function that finds memory for an access whose miss is the exit."""
 
 
 class Cell(IntEnum):
@@ -66,15 +67,15 @@ class Cell(IntEnum):
 
     CONTEXT = 0  # the fetch context for which the region has been found valid
     PC = 1  # the virtual address of this way in
-    HANDLER = 2  # what is to be done otherwise: REOPEN
+    HANDLER = 2  # the handler to go to otherwise: REOPEN
     NEEDED = 3  # instructions that must be left to execute
     ORIGINAL = 4  # the handler of the instruction that stands there
-    PAGES = 5  # host address of its pages of code, as pairs of virtual address and VERSION
+    PAGES = 5  # host address of a table of its pages: pairs of virtual address and VERSION
 
 
 CELL_SIZE = 8 * len(Cell)
 NO_PAGE = 1
-"""What ends the pages of a region, in place of an address."""
+"""What ends that table, in place of an address."""
 
 if len(Cell) != CELL_WORDS:
     raise ImportError(f"a cell has {len(Cell)} words, but {CELL_WORDS} are allocated")
@@ -117,7 +118,7 @@ TENSOR_NUMBERS = {
 
 
 class Done(IntEnum):
-    """What such a function says. In every case but RETIRED and PAUSE it has had no effect."""
+    """What a `TensorCall` answers. In every case but RETIRED and PAUSE it has had no effect."""
 
     RETIRED = 0
     SLOW = 1  # the reference engine executes it

@@ -1,6 +1,6 @@
 """Decoded instructions: which handler executes what, and what a record says of its operands.
 
-Nothing here needs LLVM: the engine fills a record now and then, emitted code does all others.
+Nothing here needs LLVM: Python fills the records where translations begin, emitted code all others.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ HOST_FLOATS = frozenset(FP_OPS) if host_architecture() == "x86_64" else frozense
 """The floating-point operations that are the host's, by their names in `emu.isa.fpops`."""
 
 RNE, RTZ, DYN = 0, 1, 7
+"""Values of the rm field: to nearest, towards zero, as frm says."""
 
 
 def rounds_as_host(name: str, rm: int) -> bool:

@@ -17,12 +17,13 @@ from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
 """The exits that are tried so, and the kind of access of their buffers."""
 _RUN_SIZE = 32
+"""Bytes of an entry of `State.load_runs`."""
 FINDER = ir.FunctionType(LONG, [PTR, LONG, LONG, LONG])
 
 
 def emit_refill(f: Frame, access: str) -> None:
-    """In the handler of such an exit, whose `record` is the address: go on at `pc` if that helps;
-    what follows is emitted for when it does not."""
+    """In such an exit, whose `record` is the address: make the entry and go on at `pc`; what
+    follows is emitted for when that cannot be done."""
     b = f.builder
     page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
     entry = _entry(f, page, access)
@@ -135,7 +136,7 @@ def blocks(f: Frame, *names: str) -> list[ir.Block]:
 
 
 def buffer_entry(f: Frame, address: ir.Value, buffer: str, scale: int) -> ir.Value:
-    """The entry of a buffer for the page of an address."""
+    """The entry of a buffer for the page of an address; `scale` is the logarithm of its size."""
     b = f.builder
     index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
     return f.at(f.state, b.add(b.shl(index, i64(scale)), i64(State.offset(buffer))))

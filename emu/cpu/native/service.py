@@ -26,4 +26,5 @@ def answer(request: bytes) -> bytes:
 
 
 def _prepare() -> None:
+    """Import what translating needs; in a thread, so that the answer need not wait."""
     importlib.import_module("emu.cpu.native.translate.compiler")

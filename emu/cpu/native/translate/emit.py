@@ -2,8 +2,8 @@
 
     region(state, record, pc, count, table)      called as a handler, by a tail call
 
-The prologue makes sure that the translation holds here and now (else the instruction's own handler
-executes it), takes the registers from the state block into variables, which LLVM turns into values,
+The prologue makes sure that the translation holds here and now (else `reopen` finds out why, or has
+the instruction's own handler execute it), takes the registers from the state block into variables, which LLVM turns into values,
 and goes to the block of `pc`. Every way out writes back the registers that the region may have
 changed and ends in a tail call: to `enter` when control goes elsewhere, to an exit otherwise.
 
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from llvmlite import ir
 
-from emu.cpu.native.handler import BYTE, CONVENTION, HANDLER, LONG, i64
+from emu.cpu.native.handler import BYTE, CONVENTION, HALF, HANDLER, LONG, i64
 from emu.cpu.native.layout import CELL_SIZE, Cell, Handler
 from emu.cpu.native.readings import execute
 from emu.cpu.native.translate.frame import RegionFrame
@@ -37,7 +37,8 @@ _DOUBLE = ir.DoubleType()
 
 
 def emit(region: Region, checkpoints: Mapping[int, int], window_start: int) -> ir.Module:
-    """The module of a region whose memory window begins at `window_start`."""
+    """The module of a region whose memory window begins at `window_start`. `checkpoints` has, for
+    each, how many instructions must be left there."""
     module = ir.Module(NAME)
     writer = Writer(module, region, checkpoints, window_start)
     writer.prologue()
@@ -99,7 +100,7 @@ class Writer:
         """Check that the translation holds, load what the region uses, go to the block of `pc`."""
         b, f = self.builder, self.function
         good, refused = f.append_basic_block("good"), f.append_basic_block("refused")
-        number = b.zext(b.load(self.record, typ=ir.IntType(16)), LONG)
+        number = b.zext(b.load(self.record, typ=HALF), LONG)
         cell = self._at(
             self.state, b.add(b.mul(number, i64(CELL_SIZE)), i64(State.offset("cells")))
         )
@@ -113,11 +114,11 @@ class Writer:
         holds = b.and_(holds, b.icmp_unsigned(">=", self.count, needed))
         b.cbranch(holds, good, refused).set_weights([100000, 1])
         b.position_at_end(refused)
-        original = b.load(
+        otherwise = b.load(
             self._at(self.table, b.shl(self._word(cell, Cell.HANDLER), i64(3))),
             typ=HANDLER.as_pointer(),
         )
-        self._tail(original, self.record, self.pc, self.count)
+        self._tail(otherwise, self.record, self.pc, self.count)
         b.position_at_end(good)
         self.memory.open()
         self._load_variables()

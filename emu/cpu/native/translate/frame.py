@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class RegionFrame(Frame):
-    """The instruction `found` at `address`, the last of its block but `behind`."""
+    """The instruction `found` at `address`. When it is left, `behind` instructions of its block are
+    not executed: itself and those behind it."""
 
     rounds_statically: ClassVar[bool] = True
 

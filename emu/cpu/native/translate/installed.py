@@ -13,16 +13,20 @@ from emu.cpu.state import PAGE_SIZE
 
 @dataclass(eq=False)
 class Installed:
-    """A translation, its function, the handlers of its ways in, how many bytes of
-    machine code it has, and for each page the version of its records for which the bytes were
-    compared. `missed` counts indirect jumps that were seen to leave it."""
+    """A translation without its code, and that code as it is loaded."""
 
     translation: Translation
     code: Code
     numbers: dict[int, int]
+    """The handlers of its ways in, by their addresses."""
     size: int
+    """Bytes of machine code."""
     compared: dict[int, int] = field(default_factory=dict)
+    """For each page the version of its records for which the guest's code was compared."""
     missed: int = 0
+    """Indirect jumps that were seen to leave it."""
+    is_asked_for_anew: bool = False
+    """Whether a request for a better one has been made for its sake."""
     _places: ctypes.Array[ctypes.c_uint64] | None = None
 
     def note_places(self) -> int:

@@ -22,6 +22,7 @@ from emu.cpu.native.refill import FINDER
 from emu.cpu.native.translate.loops import Loop
 from emu.cpu.native.translate.region import Region
 from emu.cpu.native.translate.spans import Span, spans
+from emu.cpu.native.walk import CALLER_KEEPS_NOTHING
 from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, WINDOWS, Exit, State
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class Memory:
         b, writer = self._builder, self._writer
         finder = b.load(self._at(writer.table, i64(8 * FIND[miss])), typ=FINDER.as_pointer())
         arguments = [writer.state, start, i64(width), i64(int(is_certain))]
-        return b.call(finder, arguments, cconv="preserve_allcc")
+        return b.call(finder, arguments, cconv=CALLER_KEEPS_NOTHING)
 
     def _at(self, base: ir.Value, offset: ir.Value) -> ir.Value:
         return self._builder.gep(base, [offset], source_etype=BYTE)

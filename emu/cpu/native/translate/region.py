@@ -29,6 +29,8 @@ Targets = Mapping[int, tuple[int, ...]]
 """Addresses of indirect jumps, and those that they went to."""
 
 _LINKS = (1, 5)
+"""The registers of return addresses: a jump that writes one is a call, one to it a return
+(unprivileged specification, 2.5.1)."""
 _ALL = (1 << 64) - 1
 
 
@@ -180,18 +182,24 @@ def _constant(node: Arg, pc: int, found: Decoded) -> int | None:
 
 @dataclass
 class _Survey:
-    """What is found on the way from the seed."""
+    """What is found on the way from the seeds; all by address."""
 
     image: Image
     taken: Targets
     limit: int
     found: dict[int, tuple[Decoded, Flow]] = field(default_factory=dict)
     leaders: set[int] = field(default_factory=set)
+    """Where blocks begin."""
     near: deque[int] = field(default_factory=deque)
+    """Leaders still to be followed,"""
     calls: deque[int] = field(default_factory=deque)
+    """and those in functions that are called, which come later."""
     turns: set[int] = field(default_factory=set)
+    """Where jumps and branches go backwards to."""
     functions: set[int] = field(default_factory=set)
+    """Where calls go to."""
     resumed: set[int] = field(default_factory=set)
+    """What stands behind instructions that only the interpreter executes."""
 
     def explore(self, seeds: Sequence[int]) -> None:
         """Follow every path, inside functions first, then into those that are called."""
@@ -262,9 +270,7 @@ def discover(
             site = block.instructions[-1][0]
             known = {*taken.get(site, ()), *returns.get(block.start, ())}
             targets[site] = tuple(sorted(known & blocks.keys()))
-    outside = {
-        b.end for b in blocks.values() if b.flow.is_call and b.flow.target not in blocks
-    }  # fmt: skip
+    outside = {b.end for b in blocks.values() if b.flow.is_call and b.flow.target not in blocks}
     starts = sorted((survey.functions | survey.resumed | outside) & blocks.keys())
     others = [*sorted(survey.turns & blocks.keys()), seeds[0]]  # if nothing leads there
     region = Region(blocks, targets).entered_at(starts, others)

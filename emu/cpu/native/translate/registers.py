@@ -18,8 +18,9 @@ from emu.isa.graph import Node
 VALUES = 10
 """Integer registers that are values: about as many as a host with 16 registers has left."""
 
-_TURNS = 8
-"""How often a loop is thought to be executed, for each time that control comes to it."""
+_TURNS, _DEEPEST = 8, 4
+"""How often a loop is thought to be executed, for each time that control comes to it; loops in more
+than so many others count no more."""
 
 _BANKS = {"read_x": "x", "write_x": "x", "read_f": "f", "write_f": "f"}
 
@@ -29,9 +30,8 @@ Register = tuple[str, int]
 
 @dataclass(frozen=True)
 class Registers:
-    """What a region reads or writes, what it writes, and what is a value."""
+    """What a region writes, and what is a value in it."""
 
-    used: frozenset[Register]
     written: frozenset[Register]
     values: frozenset[Register]
 
@@ -44,12 +44,12 @@ def survey(region: Region) -> Registers:
     for start, block in region.blocks.items():
         for _, found in block.instructions:
             for register, writes in _registers(found):
-                uses[register] += _TURNS ** min(depths[start], 4)
+                uses[register] += _TURNS ** min(depths[start], _DEEPEST)
                 if writes:
                     written.add(register)
     most_used = sorted((r for r in uses if r[0] == "x"), key=lambda r: (-uses[r], r))
     values = {*most_used[:VALUES], *(r for r in uses if r[0] == "f")}
-    return Registers(frozenset(uses), frozenset(written), frozenset(values))
+    return Registers(frozenset(written), frozenset(values))
 
 
 def _registers(found: Decoded) -> list[tuple[Register, bool]]:
@@ -57,13 +57,13 @@ def _registers(found: Decoded) -> list[tuple[Register, bool]]:
     result = []
     for step in found.insn.steps:
         if step.op in _BANKS:
-            number = number_of(step, found)
+            number = _number(step, found)
             if (_BANKS[step.op], number) != ("x", 0):
                 result.append(((_BANKS[step.op], number), step.op.startswith("write")))
     return result
 
 
-def number_of(step: Node, found: Decoded) -> int:
+def _number(step: Node, found: Decoded) -> int:
     """The number of the register that a step reads or writes."""
     index = step.args[0]
     assert isinstance(index, Node)

@@ -20,13 +20,11 @@ from emu.cpu.background import Background
 from emu.cpu.early import SERVICE
 from emu.cpu.jit import load
 from emu.cpu.native.layout import (
-    CELL_SIZE,
     CHANGED,
     COPY,
     RECORD_SIZE,
     RECORDS,
     VERSION,
-    WINDOW_SIZE,
     Cell,
     Handler,
     WindowWord,
@@ -36,7 +34,7 @@ from emu.cpu.native.translate.image import Image, Page
 from emu.cpu.native.translate.installed import Installed
 from emu.cpu.native.translate.shelf import Shelf
 from emu.cpu.native.translate.translation import Request, Translation
-from emu.cpu.state import HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
+from emu.cpu.state import CELL_WORDS, HANDLERS, PAGE_SIZE, RING, TLB_ENTRIES, WINDOWS, State
 
 HOT = 2
 """How often code must be seen on a page before it is translated; twice as often the next time."""
@@ -60,11 +58,13 @@ MOST_BYTES = 128 << 20
 """Machine code that a hart's translations may have; as when handlers run out, all are forgotten
 when there is more."""
 
-_CELL_WORDS = CELL_SIZE // 8
+_ALL = (1 << 64) - 1
 
 
 class Translator:
-    """The translations of one hart. With `eager` every request is answered at once."""
+    """The translations of one hart. `handler_of` gives the number of the handler that executes an
+    instruction by itself, `first` is the first one that is free for translations. With `eager`
+    every request is answered at once."""
 
     def __init__(
         self, state: State, handler_of: Callable[[int], int], first: int, *, eager: bool = False
@@ -89,8 +89,7 @@ class Translator:
             if isinstance(got, bytes):
                 self._arrived(got)
         self._learn()
-        covering = self.covering(pc)
-        if covering is not None:
+        if self.covering(pc) is not None:
             return True
         page = pc & -PAGE_SIZE
         if len(self._heat) >= MOST_WARM:
@@ -116,15 +115,15 @@ class Translator:
     def _window_start(self) -> int:
         """Where the window of the data context begins; 0 if there is none."""
         words, context = self._state.windows, self._state.data_context
-        at = WINDOW_SIZE // 8 * (context % WINDOWS)
+        at = len(WindowWord) * (context % WINDOWS)
         return words[at + WindowWord.START] if words[at + WindowWord.CONTEXT] == context else 0
 
     def request(self, pc: int) -> None:
         """Have the code around `pc` translated."""
+        import pickle  # here, and the compiler below: most runs ask for nothing
+
         taken = {pc: tuple(sorted(targets)) for pc, targets in self._taken.items()}
         seeds = pc, self._state.x[1] & -2  # a small function is translated with its caller
-        import pickle  # a run that asks for nothing needs neither of these
-
         request = pickle.dumps(Request(self._image(pc), seeds, taken, self._window_start()))
         if self._eager:
             from emu.cpu.native.translate.compiler import answer
@@ -148,7 +147,7 @@ class Translator:
             if len(seen) < MOST_TARGETS:
                 seen.add(target)
             for installed in self._pages.get(site & -PAGE_SIZE, ()):
-                if installed.missed < 0:  # has been made anew, or soon will be
+                if installed.is_asked_for_anew:
                     continue
                 known = installed.translation.targets.get(site)
                 if known is not None and target not in known and self._is_open(installed):
@@ -157,7 +156,7 @@ class Translator:
         self._state.ring_at = 0
         for installed in missing:
             if installed.missed >= MISSED and not self._background.pending:
-                installed.missed = -1 << 20
+                installed.is_asked_for_anew = True
                 self.request(installed.translation.entries[0].pc)
 
     def _image(self, pc: int) -> Image:
@@ -253,7 +252,7 @@ class Translator:
                 continue  # for another virtual address of the page
             number = installed.numbers[entry.pc]
             handler = self._handler_of(entry.word)
-            at = _CELL_WORDS * number
+            at = CELL_WORDS * number
             cells = state.cells
             cells[at + Cell.PC], cells[at + Cell.ORIGINAL] = entry.pc, handler
             cells[at + Cell.HANDLER], cells[at + Cell.NEEDED] = Handler.REOPEN, entry.needed
@@ -280,7 +279,7 @@ class Translator:
 
     def _is_open(self, installed: Installed) -> bool:
         number = next(iter(installed.numbers.values()))
-        return self._state.cells[_CELL_WORDS * number] == self._state.fetch_context
+        return self._state.cells[CELL_WORDS * number + Cell.CONTEXT] == self._state.fetch_context
 
     def _record(self, pc: int) -> int:
         """The host address of the record of `pc`, whose page is in the fetch buffer."""
@@ -294,6 +293,3 @@ class Translator:
         self._pages.clear()
         self._next, self._bytes = self._first, 0
         self._state.flush_code()
-
-
-_ALL = (1 << 64) - 1
