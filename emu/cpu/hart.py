@@ -41,10 +41,12 @@ _INSTRET, _STALL_PS, _FETCH_CONTEXT, _DATA_CONTEXT, _PAGES_FORGOTTEN = (  # aske
     for name in ("instret", "stall_ps", "fetch_context", "data_context", "pages_forgotten")
 )
 _TRAP_PS = 1_000
+"""What taking a trap costs, unless somebody sets `trap_ps`."""
 _KEPT_REGIMES, _KEPT_PAGES = 1024, 1 << 16
 """Translations remembered: a guest that makes up page tables without end must not fill the host."""
 
 _SAVED = ("waiting", "attention")
+"""What a snapshot holds besides words of the state."""
 
 Pages = dict[int, int]
 """Virtual page number to the distance from virtual address to offset in RAM; for pages that are no

@@ -109,11 +109,12 @@ class _Link:
         return pack(bytes(self._image), self._pointers, self._imports, exports)
 
     def _read_sections(self) -> list[_Section]:
-        identity, kind, machine, *_, table = _FILE_HEADER.unpack_from(self._content)[:7]
+        header = _FILE_HEADER.unpack_from(self._content)
+        (identity, kind, machine, *_, table), (count, names) = header[:7], header[12:]
         if not identity.startswith(_ELF64_LITTLE) or (kind, machine) != (_RELOCATABLE, _X86_64):
             raise _UnknownError
-        count, names = _FILE_HEADER.unpack_from(self._content)[12:]
-        rows = [_SECTION.unpack_from(self._content, table + 64 * n) for n in range(count)]
+        places = range(table, table + count * _SECTION.size, _SECTION.size)
+        rows = [_SECTION.unpack_from(self._content, at) for at in places]
         return [
             _Section(
                 self._text(rows[names][4] + name), kind, flags, offset, size, link, info, align

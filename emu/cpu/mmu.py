@@ -1,4 +1,4 @@
-"""Address translation: Sv39 and Sv48 page tables (privileged specification, 10.3 to 10.5) and PMP.
+"""Address translation: Sv39 and Sv48 page tables (privileged specification, 12.3 to 12.5) and PMP.
 
 `resolve` is the one walk behind everything. It sets the accessed and dirty bits itself (Svadu). Its
 answer covers a whole leaf page, 4 KiB to 512 GiB, as far as one PMP decision reaches, so callers
@@ -28,7 +28,7 @@ LEVEL_MASK = (1 << LEVEL_BITS) - 1
 _V, _R, _W, _X, _U, _A, _D = 1, 2, 4, 8, 16, 64, 128
 PPN_SHIFT, PPN_MASK = 10, (1 << 44) - 1
 """Where an entry holds the number of the page that it points to."""
-_RESERVED = ~((1 << 54) - 1)
+_RESERVED = ~((1 << 54) - 1)  # Svnapot's and Svpbmt's bits among them
 LEVELS = {8: 3, 9: 4}
 """Levels of page tables by the mode in satp: Sv39, Sv48."""
 

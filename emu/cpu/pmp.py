@@ -16,7 +16,7 @@ from emu.isa.csrs import PMP_ENTRIES
 
 _READ, _WRITE, _EXECUTE, _LOCK = 1, 2, 4, 0x80
 _KEPT = 0x9F  # the bits that a configuration has
-_TOR = 1
+_OFF, _TOR, _NA4, _NAPOT = range(4)
 _ADDRESS_MASK = (1 << 54) - 1
 _EVERYWHERE = 1 << 64
 RIGHT = {"load": _READ, "store": _WRITE, "fetch": _EXECUTE}
@@ -65,7 +65,7 @@ class Pmp:
         """Set pmpaddr`i`, unless it is locked or is the base of a locked range."""
         config = self._config
         following = config[i + 1] if i + 1 < PMP_ENTRIES else 0
-        locked_base = following & _LOCK and following >> 3 & 3 == _TOR
+        locked_base = following & _LOCK and _mode(following) == _TOR
         if not config[i] & _LOCK and not locked_base:
             self._state.pmpaddr[i] = value & _ADDRESS_MASK
 
@@ -73,19 +73,17 @@ class Pmp:
         """Derive the rules from the registers."""
         rules, addresses = [], self._state.pmpaddr
         for i, (config, address) in enumerate(zip(self._config, addresses, strict=True)):
-            match config >> 3 & 3:
-                case 1:  # TOR
-                    low = addresses[i - 1] << 2 if i else 0
-                    high = address << 2
-                case 2:  # NA4
-                    low, high = address << 2, (address << 2) + 4
-                case 3:  # NAPOT: the trailing ones give the size
-                    size = ((address ^ (address + 1)) + 1) << 2
-                    low = (address << 2) & ~(size - 1)
-                    high = low + size
-                case _:
-                    continue
-            if low < high:
+            mode = _mode(config)
+            low = high = address << 2
+            if mode == _TOR:
+                low = addresses[i - 1] << 2 if i else 0
+            elif mode == _NA4:
+                high = low + 4
+            elif mode == _NAPOT:  # the trailing ones give the size
+                size = ((address ^ (address + 1)) + 1) << 2
+                low &= ~(size - 1)
+                high = low + size
+            if mode != _OFF and low < high:
                 rules.append(Rule(low, high, config))
         self.rules = tuple(rules)
 
@@ -120,3 +118,8 @@ class Pmp:
         edges = {edge for rule in self.rules for edge in (rule.low, rule.high)}
         start = max((e for e in edges if e <= paddr), default=0)
         return start, min((e for e in edges if e > paddr), default=_EVERYWHERE)
+
+
+def _mode(config: int) -> int:
+    """How an entry's address register is read: `_OFF`, `_TOR`, `_NA4` or `_NAPOT`."""
+    return config >> 3 & 3

@@ -9,10 +9,10 @@ hashing satp, and one for what is not translated (machine mode, and every mode w
 The index of a data context is privilege + 4 * SUM + 8 * MXR. A context that a row lacks is
 `NO_CONTEXT`, which no tag ever holds; it gets the next number when it is first in force. So
 returning to an earlier regime finds its entries in the buffers again, and forgetting all
-translations is taking new numbers. SFENCE.VMA with an address need not do that: the pages of code
-and data stand where their address says, but for those that are kept as part of something larger
-(`large_start`). When the numbers are used up, `State.start_contexts_anew` clears
-the buffers: only Python does that, and until then nothing hits.
+translations is taking new numbers. SFENCE.VMA with an address need not do that: a page stands in
+the buffers where its address says, unless it is kept as part of something larger (`large_start`).
+When the numbers are used up, `State.start_contexts_anew` clears the buffers: only Python does that,
+and until then nothing hits.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _MPRV = MSTATUS.mask("MPRV")
 _MPP, _SUM = MSTATUS.by_name["MPP"], MSTATUS.by_name["SUM"]
 _FETCH_CONTEXTS = range(FIRST_FETCH, FIRST_FETCH + FETCH_CONTEXTS)
 _CONTEXTS = range(FIRST_FETCH, FIRST_DATA + DATA_CONTEXTS)
+_MODE = 60  # lowest bit of satp.MODE, which is 0 where addresses are bare
 
 
 def _select(m: Trace) -> None:
@@ -78,10 +79,10 @@ def _context(m: Trace, place: Node) -> Node:
 
 
 def _find(m: Trace) -> None:
-    """Find the row of satp, or take it over for satp. To be called when satp was written."""
+    """Find the row of satp, or take one over for it. To be called when satp was written."""
     s = m.state
     satp = s["satp"]
-    bare = (satp >> 60).eq(0)
+    bare = (satp >> _MODE).eq(0)
     hashed = (satp ^ satp >> 44) & (SPACES - 1)
     row = select(bare, const(UNTRANSLATED), hashed * SPACE_WORDS)
     is_known = s["spaces", row].eq(satp) & s["spaces", row + _GENERATION].eq(s["generation"])

@@ -19,8 +19,7 @@ low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must 
 `load_runs` and `store_runs` hold the same knowledge in larger pieces: bytes that lie one behind the
 other in memory, with the context in force, entered in no order (`emu.cpu.runs`). The rules above
 hold for every page that is wholly in a run, and emitted code takes what the buffers lack from
-there.
-`load_extents` and `store_extents` are copies that it makes for operands of tensor instructions,
+there. `load_extents` and `store_extents` are copies that it makes for operands of tensor instructions,
 direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
 
 **Decoded code.** The native engine keeps decoded instructions for the physical pages it has
@@ -57,6 +56,7 @@ them, and where the row stands that is for no address space."""
 EXTENTS, RUNS, WINDOWS = 256, 32, 8
 CODE_PAGES, ENTERED = 2048, 64
 RING, HANDLERS, CELL_WORDS = 64, 8192, 6
+"""How many entries the members below have that are named after these, and the words of a cell."""
 TENSOR_REGISTERS, DESCRIPTOR_WORDS = 16, 16
 
 X_SINK = 32
@@ -218,7 +218,7 @@ class State(_Layout):
     window_wanted = Word("Page | context of the last store where there is no window yet, or 0.")
     code_generation = Word("Counts `flush_code`; pages decoded in an earlier one are stale.")
     code_version = Word("The number that was last given to a page of records as it was cleared.")
-    code_pages = Words(4 * CODE_PAGES, "host address | code_generation | address of records | 0")
+    code_pages = Words(4 * CODE_PAGES, "Host address | code_generation | address of records | 0")
     entered_at = Word("How many pages emitted code has entered in `fetch_tlb`;")
     entered = Words(ENTERED, "the virtual addresses of the last of them.")
     fetch_tlb = Words(4 * TLB_ENTRIES, "tag | record address - 8 * pc | host address - pc | 0")

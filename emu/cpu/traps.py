@@ -1,8 +1,9 @@
 """Traps: what can go wrong or interrupt, which mode takes it, and the way there and back.
 
 RISC-V privileged specification, sections 3.1.6 (the status stack), 3.1.8 (delegation), 3.1.9 (the
-order of interrupts), 3.3.2 (MRET and SRET) and 12.1. What happens is in the bodies of the routines
-`ENTER`, `MRET`, `SRET` and `DUE`; the functions apply them to a hart.
+order of interrupts), 3.3.2 (MRET and SRET), 3.3.3 (WFI) and 12.1 (the supervisor's registers). What
+happens is in the bodies of the routines, `ENTER` to `DUE`; the functions behind them apply those to
+a hart.
 """
 
 from __future__ import annotations
