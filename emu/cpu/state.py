@@ -19,8 +19,8 @@ low 12 bits; context 0 is never in use, so a zeroed entry never hits. What must 
 `load_runs` and `store_runs` hold the same knowledge in larger pieces: bytes that lie one behind the
 other in memory, with the context in force, entered in no order (`emu.cpu.runs`). The rules above
 hold for every page that is wholly in a run, and emitted code takes what the buffers lack from
-there. `load_extents` and `store_extents` are copies that it makes for operands of tensor instructions,
-direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
+there. `load_extents` and `store_extents` are copies that it makes for operands of tensor
+instructions, direct mapped by the page of an operand's first byte (`vpn % EXTENTS`).
 
 **Decoded code.** The native engine keeps decoded instructions for the physical pages it has
 executed. Stores do not look there: RISC-V promises nothing before FENCE.I, which abandons the fetch

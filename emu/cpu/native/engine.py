@@ -43,7 +43,9 @@ _LARGEST_ACCESS = 8
 _MASK = (1 << 64) - 1
 _BUDGET, _EXIT_CODE, _EXIT_INFO, _PC, _INSTRET, _XS, _STALL_PS, _STALL_END = (
     State.indices[name]
-    for name in "budget exit_code exit_info pc instret xs stall_ps stall_end".split()
+    for name in (
+        *("budget", "exit_code", "exit_info", "pc", "instret", "xs", "stall_ps", "stall_end"),
+    )
 )
 _ON_BUDGET, _ON_LOAD, _ON_STORE = int(Exit.BUDGET), int(Exit.LOAD_MISS), int(Exit.STORE_MISS)
 

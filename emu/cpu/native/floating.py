@@ -1,6 +1,7 @@
 """Floating point, natively: the host's arithmetic where it is exactly RISC-V's, else a bail.
 
-`NATIVE_FLOAT` maps the operations of `emu.isa.fpops` to what emits them. Four things make the host's result RISC-V's:
+`NATIVE_FLOAT` maps the operations of `emu.isa.fpops` to what emits them. Four things make the
+host's result RISC-V's:
 
 * `run` sets the host's rounding to nearest-even with all exceptions masked and no flags raised, and
   adds the flags it finds afterwards to `fflags`; operations are LLVM's *constrained* ones, which

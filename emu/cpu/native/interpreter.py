@@ -54,14 +54,7 @@ def build() -> ir.Module:
         elif number != Handler.SLOW:
             functions.append(_emit_instruction(module, instruction))
     _emit_table(module, functions)
-    for why in Exit:
-        exit_ = _handler(module, f"exit_{why.name.lower()}")
-        f = Frame(exit_, 0)
-        if why in REFILLED:
-            emit_refill(f, REFILLED[why])
-        elif why is Exit.FETCH_MISS:
-            emit_refill_code(f)
-        _emit_exit(f, why)
+    _emit_exits(module)
     _emit_enter(_handler(module, "enter"))
     _emit_alone(_handler(module, "alone"))
     emit_reopen(_handler(module, "reopen"))
@@ -98,6 +91,17 @@ def _emit_table(module: ir.Module, functions: list[ir.Function]) -> None:
     kind = ir.ArrayType(PTR, len(functions))
     table = ir.GlobalVariable(module, kind, "handlers")
     table.global_constant, table.initializer = True, ir.Constant(kind, functions)
+
+
+def _emit_exits(module: ir.Module) -> None:
+    """The ends of the chain: what misses in a buffer is looked for first."""
+    for why in Exit:
+        f = Frame(_handler(module, f"exit_{why.name.lower()}"), 0)
+        if why in REFILLED:
+            emit_refill(f, REFILLED[why])
+        elif why is Exit.FETCH_MISS:
+            emit_refill_code(f)
+        _emit_exit(f, why)
 
 
 def _emit_exit(f: Frame, why: Exit) -> None:

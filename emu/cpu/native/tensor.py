@@ -1,9 +1,9 @@
 """Tensor instructions in the interpreter: a call of the tensor unit's native code, or a bail.
 
-`emu.cpu.tensor.unit.issue` puts the unit's functions in place when a program first uses tensors; until
-then, and whenever a function declines, the reference engine executes the instruction. All functions
-have one signature: the state block and three words, whose meaning `_words` gives by function; they
-answer with a `Done` and a value (a field that was read, an address that missed).
+`emu.cpu.tensor.unit.issue` puts the unit's functions in place when a program first uses tensors;
+until then, and whenever a function declines, the reference engine executes the instruction. All
+functions have one signature: the state block and three words, whose meaning `_words` gives by
+function; they answer with a `Done` and a value (a field that was read, an address that missed).
 """
 
 from __future__ import annotations

@@ -120,16 +120,26 @@ class _Walk(RoutineFrame):
                 phi.add_incoming(value, block)
         b.branch(level)
         b.position_at_end(leaf_found)
+        self._mark(place, entry, used)
+        self._keep_large(span)
+        return b.block, b.or_(below, b.and_(address, b.sub(span, i64(1)))), span
+
+    def _mark(self, place: ir.Value, entry: ir.Value, used: ir.Value) -> None:
+        """Write a leaf back if the access changes it, which it may only do if it happens."""
+        b = self.builder
         changes = b.icmp_unsigned("!=", entry, used)
         only_looks = b.icmp_unsigned("==", self.operand("marks"), i64(0))
         self._fail_if(b.and_(changes, only_looks))
         with b.if_then(changes, likely=False):
             b.store(used, place)
+
+    def _keep_large(self, span: ir.Value) -> None:
+        """Note that something of a large leaf may be kept, for SFENCE.VMA of one page."""
+        b, address = self.builder, self.operand("address")
         with b.if_then(b.icmp_unsigned("!=", span, i64(PAGE_SIZE)), likely=False):
             start = self.arguments["start"] = b.and_(address, b.neg(span))
             self.arguments["last"] = b.add(start, b.sub(span, i64(1)))
             self.answers(regime.KEEP_LARGE)
-        return b.block, b.or_(below, b.and_(address, b.sub(span, i64(1)))), span
 
     def _table(self, number: ir.Value) -> ir.Value:
         """The physical address of the page with that number, in the low bits."""
@@ -158,6 +168,7 @@ class _Walk(RoutineFrame):
             self.store("window_wanted", b.or_(page, context))
 
     def _fail_if(self, condition: ir.Value, end: ir.Block | None = None) -> None:
+        """Go to the block `end`, or give 0, where the 1-bit condition holds."""
         rest = self.function.append_basic_block("rest")
         self.builder.cbranch(condition, end or self._fail, rest).set_weights([1, 1000])
         self.builder.position_at_end(rest)

@@ -3,9 +3,10 @@
     region(state, record, pc, count, table)      called as a handler, by a tail call
 
 The prologue makes sure that the translation holds here and now (else `reopen` finds out why, or has
-the instruction's own handler execute it), takes the registers from the state block into variables, which LLVM turns into values,
-and goes to the block of `pc`. Every way out writes back the registers that the region may have
-changed and ends in a tail call: to `enter` when control goes elsewhere, to an exit otherwise.
+the instruction's own handler execute it), takes the registers from the state block into variables,
+which LLVM turns into values, and goes to the block of `pc`. Every way out writes back the registers
+that the region may have changed and ends in a tail call: to `enter` when control goes elsewhere, to
+`alone` in front of an instruction that the region does not do.
 
 `count` is exact at every way out: a block is charged as a whole, at checkpoints (`budget`) it is
 made sure that all of its instructions fit, and who leaves in its middle gives back what was not

@@ -231,10 +231,9 @@ class Translator:
 
     def reentered(self, page: int, breakpoints: Collection[int]) -> None:
         """Such a page has come back into the fetch buffer, and may be there still."""
-        if any(not self._is_open(installed) for installed in self._pages.get(page, ())):
-            at = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
-            if self._state.fetch_tlb[at] == page | self._state.fetch_context:
-                self.entered(page, breakpoints)
+        closed = (i for i in self._pages.get(page, ()) if not self._is_open(i))
+        if any(closed) and self._is_entered(page):
+            self.entered(page, breakpoints)
 
     def _open(self, installed: Installed) -> None:
         """Open the ways into a translation if all of its code is there and unchanged."""
@@ -262,9 +261,7 @@ class Translator:
 
     def _is_there(self, installed: Installed, page: int) -> bool:
         """Whether a page is in the fetch buffer with the code that was translated."""
-        state = self._state
-        at = 4 * (page // PAGE_SIZE % TLB_ENTRIES)
-        if state.fetch_tlb[at] != page | state.fetch_context:
+        if not self._is_entered(page):
             return False
         records = self._record(page)
         if ctypes.c_uint64.from_address(records + CHANGED).value:
@@ -277,14 +274,19 @@ class Translator:
             installed.compared[page] = version
         return True
 
+    def _is_entered(self, page: int) -> bool:
+        """Whether a page is in the fetch buffer."""
+        return self._state.fetch_tlb[_entry(page)] == page | self._state.fetch_context
+
     def _is_open(self, installed: Installed) -> bool:
         number = next(iter(installed.numbers.values()))
-        return self._state.cells[CELL_WORDS * number + Cell.CONTEXT] == self._state.fetch_context
+        context = self._state.cells[CELL_WORDS * number]  # Cell.CONTEXT: this is asked for often
+        return context == self._state.fetch_context
 
     def _record(self, pc: int) -> int:
         """The host address of the record of `pc`, whose page is in the fetch buffer."""
-        at = 4 * (pc // PAGE_SIZE % TLB_ENTRIES)
-        return self._state.fetch_tlb[at + 1] + pc * RECORD_SIZE // 2 & _ALL
+        addend = self._state.fetch_tlb[_entry(pc) + 1]
+        return addend + pc * RECORD_SIZE // 2 & _ALL
 
     def forget(self) -> None:
         """Throw all translations away: there are too many."""
@@ -293,3 +295,8 @@ class Translator:
         self._pages.clear()
         self._next, self._bytes = self._first, 0
         self._state.flush_code()
+
+
+def _entry(address: int) -> int:
+    """Where in `State.fetch_tlb` the entry of an address's page is."""
+    return 4 * (address // PAGE_SIZE % TLB_ENTRIES)
