@@ -1,6 +1,6 @@
 """The interpreter's code, asked for before anything else of a run is done.
 
-    early.begin()                # nothing, but where no code is kept: on the first run ever
+    early.begin()                # the first run ever: where code is kept, nothing happens
     ...                          # import and build the machine
     code = early.take()          # what the background process has made meanwhile
 

@@ -5,6 +5,9 @@ A body is ordinary Python over abstract values, as an instruction's is: it reads
 the state (`m.state["mepc"]`), gets parameters and returns a value, some values or none. Nothing in
 it branches: what depends on something is a `select`. `python` executes it on a state block; the
 native reading is `emu.cpu.native.control`.
+
+A formula may use a parameter by name without being handed it. So counters and `time` use `retired`,
+the number of instructions before this one, and every routine that may read them has it.
 """
 
 from __future__ import annotations

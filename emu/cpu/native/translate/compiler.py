@@ -29,14 +29,14 @@ def translate(request: Request) -> Translation | None:
         return None
     sizes = {pc: len(block.instructions) for pc, block in region.blocks.items()}
     stops, needed = checkpoints(sizes, region.successors, region.heads)
+    module = emit(region, {pc: needed[pc] for pc in stops}, request.window_start)
     entries = [region.blocks[pc] for pc in region.entries]
+    bytes_at = request.image.bytes_at
     return Translation(
-        compile_code(
-            str(emit(region, {pc: needed[pc] for pc in stops}, request.window_start)), opt=2
-        ),
-        tuple(Entry(b.start, b.instructions[0][1].raw, needed[b.start]) for b in entries),
-        tuple((start, request.image.bytes_at(start, end - start)) for start, end in region.spans()),
-        region.targets,
-        region.size,
-        request.window_start,
+        code=compile_code(str(module), opt=2),
+        entries=tuple(Entry(b.start, b.instructions[0][1].raw, needed[b.start]) for b in entries),
+        spans=tuple((start, bytes_at(start, end - start)) for start, end in region.spans()),
+        targets=region.targets,
+        size=region.size,
+        window_start=request.window_start,
     )

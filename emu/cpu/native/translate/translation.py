@@ -39,8 +39,8 @@ class Entry:
 class Translation:
     """Machine code for `emu.cpu.jit.load`, and what the guest's code must be for it to hold:
     `spans` are addresses with the bytes there. `targets` has the indirect jumps, by address, with
-    the places in the region that they may go to. `window_start` is as in `Request`: elsewhere it is
-    right, but slow."""
+    the places in the region that they may go to; `size` is the number of instructions; with another
+    window than at `window_start`, as in `Request`, it is right, but slow."""
 
     code: bytes
     entries: tuple[Entry, ...]
