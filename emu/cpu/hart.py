@@ -330,7 +330,8 @@ class Hart:
 
     def mapping(self, vaddr: int, access: str) -> tuple[int, int]:
         """The physical address, and how many bytes from there on are mapped linearly with the same
-        rights: to the end of a page of 4 KiB, 2 MiB or 1 GiB, or of all memory. Raises Trap."""
+        rights: to the end of a leaf page, of what one PMP decision reaches, or of all addresses.
+        Raises Trap."""
         found = mmu.resolve(self, vaddr, access)
         return vaddr + found.offset, found.end - vaddr
 

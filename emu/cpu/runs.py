@@ -1,6 +1,6 @@
 """Runs of pages that lie in one piece in memory: what translations have taught, for emitted code.
 
-A page table walk answers for a whole leaf page (4 KiB, 2 MiB, 1 GiB) or all of memory. `Runs` keeps
+A page table walk answers for a whole leaf page (4 KiB to 512 GiB) or all of memory. `Runs` keeps
 such answers in the state block (`load_runs`, `store_runs`), where emitted code finds the pages that
 its translation buffers lack and the operands of tensor instructions.
 """

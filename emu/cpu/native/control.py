@@ -98,12 +98,10 @@ def _emit_routine(module: ir.Module, name: str, routine: Routine) -> ir.Function
 
 
 def _perform(frame: Frame, steps: Sequence[Node], answers: Sequence[Node]) -> list[ir.Value]:
-    from emu.cpu.native.readings import READINGS, value  # which reads system instructions by us
+    """Emit a routine's steps in place; gives its answers."""
+    from emu.cpu.native.readings import execute, value  # which reads system instructions by us
 
-    for step in steps:
-        result = READINGS[step.op](frame, step)
-        if result is not None:
-            frame.values[id(step)] = result
+    execute(frame, steps)
     return [value(frame, a) for a in answers]
 
 

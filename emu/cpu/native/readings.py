@@ -8,7 +8,7 @@ does not do, the reference engine does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
@@ -35,8 +35,9 @@ def value(frame: Frame, node: Arg) -> ir.Value:
     return known
 
 
-def execute(frame: Frame, steps: tuple[Node, ...]) -> None:
-    """Emit the steps of an instruction, up to where control goes: `frame.jump`, `frame.branch`."""
+def execute(frame: Frame, steps: Sequence[Node]) -> None:
+    """Emit the steps of an instruction, up to where control goes (`frame.jump`, `frame.branch`), or
+    of a routine."""
     for step in steps:
         result = READINGS[step.op](frame, step)
         if result is not None:
@@ -181,12 +182,8 @@ def _orcb(frame: Frame, node: Node) -> ir.Value:
 # Registers and control
 
 
-def _register(frame: Frame, node: Arg) -> ir.Value:
-    return value(frame, node)
-
-
 def _read_x(frame: Frame, node: Node) -> ir.Value:
-    return frame.load("x", _register(frame, node.args[0]))
+    return frame.load("x", value(frame, node.args[0]))
 
 
 def _write_x(frame: Frame, node: Node) -> None:
@@ -195,16 +192,16 @@ def _write_x(frame: Frame, node: Node) -> None:
     assert isinstance(index, Node)
     if index.op == "const" and index.args[0] == 0:
         return
-    frame.store("x", value(frame, node.args[1]), _register(frame, index))
+    frame.store("x", value(frame, node.args[1]), value(frame, index))
 
 
 def _read_f(frame: Frame, node: Node) -> ir.Value:
-    return frame.load("f", _register(frame, node.args[0]))
+    return frame.load("f", value(frame, node.args[0]))
 
 
 def _write_f(frame: Frame, node: Node) -> None:
     """`fp_check` has seen to it that FS is dirty already."""
-    frame.store("f", value(frame, node.args[1]), _register(frame, node.args[0]))
+    frame.store("f", value(frame, node.args[1]), value(frame, node.args[0]))
 
 
 def _fp_check(frame: Frame, node: Node) -> None:
