@@ -64,6 +64,7 @@ class NativeEngine:
         in_haste = translate == "background"
         self._run = handlers.install(hart.state, in_haste=in_haste)
         self._better: Background[None] | None = None
+        """Who is asked for well compiled handlers, while those in use were made in haste."""
         if in_haste and not handlers.is_good():
             self._better = Background(SERVICE)
             self._better.submit(None, GOOD, later=True)
@@ -161,7 +162,8 @@ class NativeEngine:
         self.hart.follow()
         done, why = budget - words[_BUDGET], words[_EXIT_CODE]
         if why in (_ON_LOAD, _ON_STORE):
-            return done + self._missed(words[_EXIT_INFO], why == _ON_STORE)
+            self._missed(words[_EXIT_INFO], why == _ON_STORE)
+            return done + 1
         if why == _ON_BUDGET:
             if words[_STALL_PS] >= words[_STALL_END]:
                 self.hart.attention = True
@@ -176,9 +178,9 @@ class NativeEngine:
         self._see_to_tensors()
         return done + 1
 
-    def _missed(self, vaddr: int, is_store: bool) -> int:
+    def _missed(self, vaddr: int, is_store: bool) -> None:
         """Execute the instruction whose access of `vaddr` missed, and enter the page unless it is
-        known to be a device's; gives 1."""
+        known to be a device's."""
         hart, words = self.hart, self._state.words
         retired = words[_INSTRET]
         self._reference.execute_one()
@@ -186,7 +188,6 @@ class NativeEngine:
             self._map(vaddr, is_store)
         if hart.tensor_unit is not None or words[_XS] == Dirty.DIRTY:
             self._see_to_tensors()
-        return 1
 
     def _see_to_tensors(self) -> None:
         """Have the tensor unit from the first tensor instruction on, and no key left behind."""

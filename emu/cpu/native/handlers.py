@@ -81,7 +81,7 @@ def install(state: State, *, in_haste: bool = False) -> Run:
     function that executes instructions."""
     code = interpreter_code(in_haste=in_haste)
     _enter(state, code, _numbers())
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("run"))
+    return _run(code)
 
 
 def improve(state: State, good: bytes) -> Run:
@@ -91,13 +91,18 @@ def improve(state: State, good: bytes) -> Run:
         _loaded["good"] = load(good)
     tensors = {n for instruction, n in number_handlers().items() if is_tensor(instruction)}
     _enter(state, _loaded["good"], _numbers(), besides=tensors)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_loaded["good"].address("run"))
+    return _run(_loaded["good"])
 
 
 def install_tensors(state: State) -> None:
     """Enter the handlers of tensor instructions in the state's table."""
     numbers = [n for instruction, n in number_handlers().items() if is_tensor(instruction)]
     _enter(state, tensor_code(), numbers)
+
+
+def _run(code: Code) -> Run:
+    """The function of the interpreter's code that executes instructions."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("run"))
 
 
 def _numbers() -> list[int]:
