@@ -1,6 +1,6 @@
 """The interpreter's module: a handler for every instruction, and the few functions around them.
 
-    handlers     their addresses, by number
+    handlers     their addresses, by number, and those of the functions among them (`Handler`)
     run(state)   execute until an exit: BUDGET, or an instruction that Python must deal with
 
 Handlers call each other and never return; `run` enters through `enter`, which every jump between

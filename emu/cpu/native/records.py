@@ -55,7 +55,8 @@ def first_region() -> int:
 
 
 def is_native(instruction: Instruction) -> bool:
-    """Whether there is a handler: system calls and most conversions are the reference engine's."""
+    """Whether there is a handler. There is none for what only GPU lanes execute, nor for floating
+    point on a host whose own is not exactly RISC-V's."""
     return not any(
         (step.op == "system" and step.args[0] not in NATIVE_SYSTEM)
         or (step.op == "fp" and step.args[0] not in HOST_FLOATS)
