@@ -9,6 +9,7 @@ its page enters the buffer if the guest may use it directly.
 from __future__ import annotations
 
 import ctypes
+from functools import lru_cache, partial
 
 from emu.cpu.background import Background
 from emu.cpu.early import GOOD, SERVICE
@@ -71,11 +72,9 @@ class NativeEngine:
         self._address = ctypes.c_void_p(hart.state.address)
         self._translator: Translator | None = None
         if translate != "off":
-            numbers = number_handlers()
+            handler_of = lru_cache(maxsize=1 << 16)(partial(_handler, number_handlers()))
             eager = translate == "eager"
-            self._translator = Translator(
-                hart.state, lambda word: _handler(numbers, word), first_region(), eager=eager
-            )
+            self._translator = Translator(hart.state, handler_of, first_region(), eager=eager)
         self._least_slice, self._most_slice = {
             "eager": (EAGER_SLICE, EAGER_SLICE),
             "background": (FIRST_SLICE, LAST_SLICE),

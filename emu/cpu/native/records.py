@@ -9,6 +9,7 @@ import ctypes
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from emu.cpu.jit import host_architecture
 from emu.cpu.native.layout import FIRST_INSTRUCTION, NATIVE_SYSTEM, OFFSETS, RECORD_SIZE, Handler
@@ -20,7 +21,7 @@ from emu.isa.encoding import Field
 from emu.isa.fpops import FP_OPS
 from emu.isa.graph import Node
 
-_RECORD = struct.Struct("<H6Bq")
+_OPERANDS = struct.Struct("<6Bq")
 
 HOST_FLOATS = frozenset(FP_OPS) if host_architecture() == "x86_64" else frozenset()
 """The floating-point operations that are the host's, by their names in `emu.isa.fpops`."""
@@ -98,11 +99,17 @@ def _slots(instruction: Instruction, op: str) -> Iterable[str]:
 def fill_record(record: int, word: int, handler: int) -> None:
     """Write the record at a host address: the operands of the instruction `word`, as the emitted
     decoder does it, and a handler."""
+    ctypes.memmove(record, handler.to_bytes(2, "little") + _operands(word), RECORD_SIZE)
+
+
+@lru_cache(maxsize=1 << 16)  # the same ways into translations are opened again and again
+def _operands(word: int) -> bytes:
+    """What the record of the instruction `word` has behind the handler."""
     found = decode(word)
     assert found is not None
     written = format_of(found.insn).written
-    fields = [handler, *(
+    fields = [
         X_SINK if slot in written and not getattr(found, slot) else getattr(found, slot)
         for slot in ("rd", "rs1", "rs2", "rs3", "rm")
-    ), 0, found.imm]  # fmt: skip
-    ctypes.memmove(record, _RECORD.pack(*fields), RECORD_SIZE)
+    ]
+    return _OPERANDS.pack(*fields, 0, found.imm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from emu.cpu.jit import Code
 from emu.cpu.native.layout import NO_PAGE
@@ -23,6 +24,8 @@ class Installed:
     """Bytes of machine code."""
     compared: dict[int, int] = field(default_factory=dict)
     """For each page the version of its records for which the guest's code was compared."""
+    opened: dict[int, int] = field(default_factory=dict)
+    """Those versions for which the records have its ways in."""
     missed: int = 0
     """Indirect jumps that were seen to leave it."""
     is_asked_for_anew: bool = False
@@ -37,7 +40,7 @@ class Installed:
         self._places[:] = [*rows, NO_PAGE]
         return ctypes.addressof(self._places)
 
-    @property
+    @cached_property
     def pages(self) -> set[int]:
         """The addresses of the pages that its code is on."""
         return {

@@ -242,6 +242,11 @@ class Translator:
             return
         if not all(self._is_there(installed, page) for page in installed.pages):
             return
+        if installed.opened == installed.compared and self._has_way(installed):
+            for number in installed.numbers.values():
+                state.cells[CELL_WORDS * number + Cell.CONTEXT] = state.fetch_context
+            return
+        installed.opened = dict(installed.compared)
         places = installed.note_places()
         for entry in installed.translation.entries:
             record = self._record(entry.pc)
@@ -277,6 +282,12 @@ class Translator:
     def _is_entered(self, page: int) -> bool:
         """Whether a page is in the fetch buffer."""
         return self._state.fetch_tlb[_entry(page)] == page | self._state.fetch_context
+
+    def _has_way(self, installed: Installed) -> bool:
+        """Whether the record of the first way in leads there: no other translation, and no alias
+        of its page, has taken it since."""
+        pc, number = next(iter(installed.numbers.items()))
+        return int(ctypes.c_uint16.from_address(self._record(pc)).value) == number
 
     def _is_open(self, installed: Installed) -> bool:
         number = next(iter(installed.numbers.values()))
