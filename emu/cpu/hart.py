@@ -23,7 +23,7 @@ from emu.clock import PS_PER_TICK
 from emu.cpu import csr, mmu, regime, traps
 from emu.cpu.pmp import Pmp
 from emu.cpu.runs import Runs
-from emu.cpu.state import NEVER, NO_CONTEXT, Exit, State
+from emu.cpu.state import NEVER, NO_CONTEXT, PAGE_BITS, PAGE_SIZE, Exit, State
 from emu.cpu.traps import Trap
 from emu.isa.causes import M_MODE, S_MODE, U_MODE, Interrupt
 from emu.isa.csrs import STCE
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from emu.cpu.tensor.registers import Registers
     from emu.cpu.tensor.unit.unit import TensorUnit
 
-_PAGE = 1 << mmu.PAGE_BITS
-_OFFSET = _PAGE - 1
+_OFFSET = PAGE_SIZE - 1
 _ALL = (1 << 64) - 1
 _INSTRET, _STALL_PS, _FETCH_CONTEXT, _DATA_CONTEXT, _PAGES_FORGOTTEN = (  # asked for all the time
     State.indices[name]
@@ -341,12 +340,12 @@ class Hart:
         flushed; None if it is not, or somebody watches stores to it. Raises Trap."""
         found = mmu.resolve(self, vaddr, access)
         page = vaddr & ~_OFFSET
-        if page < found.start or page + _PAGE > found.end:
+        if page < found.start or page + PAGE_SIZE > found.end:
             return None
         paddr = page + found.offset
         if access == "store" and self.bus.unwatched(paddr, paddr, paddr + 1) == (paddr, paddr):
             return None
-        memory = self.bus.storage(paddr, _PAGE)
+        memory = self.bus.storage(paddr, PAGE_SIZE)
         return None if memory is None else memory[0].host_address + memory[1]
 
     def extent(self, paddr: int, n: int = 1) -> Extent | None:
@@ -356,7 +355,7 @@ class Hart:
     def is_device_page(self, vaddr: int, is_store: bool) -> bool:
         """Whether the page of `vaddr`, just accessed, is known to be no memory."""
         pages = self._store_devices if is_store else self._load_devices
-        return vaddr >> mmu.PAGE_BITS in pages
+        return vaddr >> PAGE_BITS in pages
 
     # --- memory ---------------------------------------------------------------------------------
 
@@ -368,7 +367,7 @@ class Hart:
         while size:
             vaddr &= _ALL
             found = mmu.resolve(self, vaddr, access)
-            paddr, here = vaddr + found.offset, min(size, _PAGE - (vaddr & _OFFSET))
+            paddr, here = vaddr + found.offset, min(size, PAGE_SIZE - (vaddr & _OFFSET))
             if vaddr + here > found.end:
                 privilege = mmu.effective_privilege(self, access)
                 if not self.pmp.allows(paddr, here, access, privilege):
@@ -402,7 +401,7 @@ class Hart:
         What answers there is found anew each time."""
         found = mmu.resolve(self, vaddr, access)
         page = vaddr & ~_OFFSET
-        if found.start <= page and page + _PAGE <= found.end:
+        if found.start <= page and page + PAGE_SIZE <= found.end:
             _keep(pages, vaddr, paddr - vaddr)
 
     def load(self, vaddr: int, size: int, access: str = "load") -> int:
@@ -411,7 +410,7 @@ class Hart:
         `access` "store" asks for the right to write as well, as AMOs do.
         """
         if access == "load" and not vaddr & (size - 1):
-            distance = self._load_devices.get(vaddr >> mmu.PAGE_BITS)
+            distance = self._load_devices.get(vaddr >> PAGE_BITS)
             if distance is not None:
                 return self._read_device(vaddr, vaddr + distance, size, access)
         where = self._plain(vaddr, size, access)
@@ -432,7 +431,7 @@ class Hart:
 
     def store(self, vaddr: int, size: int, value: int) -> None:
         """Store `size` bytes, at any alignment; raises Trap before anything is written."""
-        distance = self._store_devices.get(vaddr >> mmu.PAGE_BITS)
+        distance = self._store_devices.get(vaddr >> PAGE_BITS)
         if distance is not None and not vaddr & (size - 1):
             self._write_device(vaddr, vaddr + distance, size, value)
             return
@@ -480,4 +479,4 @@ class Hart:
 def _keep(pages: Pages, vaddr: int, distance: int) -> None:
     if len(pages) >= _KEPT_PAGES:
         pages.clear()
-    pages[vaddr >> mmu.PAGE_BITS] = distance
+    pages[vaddr >> PAGE_BITS] = distance

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emu.bus import BusFault
 from emu.cpu import regime
 from emu.cpu.routine import Routine
+from emu.cpu.state import PAGE_BITS
 from emu.cpu.traps import MXR, SUM, Trap
 from emu.isa.causes import M_MODE, S_MODE, U_MODE, Cause
 from emu.isa.graph import Node, Trace, const, select
@@ -22,7 +23,6 @@ from emu.isa.graph import Node, Trace, const, select
 if TYPE_CHECKING:
     from emu.cpu.hart import Hart
 
-PAGE_BITS = 12
 LEVEL_BITS = 9
 LEVEL_MASK = (1 << LEVEL_BITS) - 1
 _V, _R, _W, _X, _U, _A, _D = 1, 2, 4, 8, 16, 64, 128

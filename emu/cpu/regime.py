@@ -25,6 +25,7 @@ from emu.cpu.state import (
     FIRST_FETCH,
     NEVER,
     NO_CONTEXT,
+    PAGE_BITS,
     SPACE_WORDS,
     SPACES,
     TLB_ENTRIES,
@@ -127,7 +128,7 @@ def _forget_page(m: Trace, address: Node) -> None:
     """Forget the page of a small address: in the buffers of data by its place there, in that of
     code by giving all code new contexts, which is found again fast."""
     s = m.state
-    place = (address >> 12 & (TLB_ENTRIES - 1)) << 1
+    place = (address >> PAGE_BITS & (TLB_ENTRIES - 1)) << 1
     s["load_tlb", place] = const(0)
     s["store_tlb", place] = const(0)
     for row in range(0, UNTRANSLATED, SPACE_WORDS):

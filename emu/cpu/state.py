@@ -39,7 +39,8 @@ from typing import ClassVar, overload
 
 from emu.isa.csrs import BY_NAME, PMP_ENTRIES
 
-PAGE_SIZE = 4096
+PAGE_BITS = 12
+PAGE_SIZE = 1 << PAGE_BITS
 TLB_ENTRIES = 1024
 NEVER = (1 << 64) - 1
 WORD = 8

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from emu.bus import BusFault
 from emu.cpu.hart import Hart
-from emu.cpu.mmu import LEVELS, PAGE_BITS
+from emu.cpu.mmu import LEVELS
+from emu.cpu.state import PAGE_BITS
 from emu.isa.causes import M_MODE
 from emu.machine import Machine
 from toolchain.debug.errors import DebugError

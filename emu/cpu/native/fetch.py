@@ -25,9 +25,9 @@ from emu.cpu.native.layout import (
     VERSION,
     Cell,
 )
-from emu.cpu.native.refill import Lookup, blocks, buffer_entry, word
+from emu.cpu.native.refill import Lookup, blocks, word
 from emu.cpu.native.walk import CALLER_KEEPS_NOTHING, call_walk
-from emu.cpu.state import CODE_PAGES, ENTERED, NO_CONTEXT, PAGE_SIZE, State
+from emu.cpu.state import CODE_PAGES, ENTERED, NO_CONTEXT, PAGE_BITS, PAGE_SIZE, State
 
 _ENTER = ir.FunctionType(ir.IntType(1), [PTR, LONG, LONG])
 _PLACE_SIZE = 16
@@ -78,7 +78,7 @@ def _emit_enter(module: ir.Module) -> ir.Function:
     host = call_walk(f, page, "fetch", marks)
     b.cbranch(b.icmp_unsigned("==", host, i64(0)), fail, find)
     b.position_at_end(find)
-    index = b.and_(b.lshr(host, i64(12)), i64(CODE_PAGES - 1))
+    index = b.and_(b.lshr(host, i64(PAGE_BITS)), i64(CODE_PAGES - 1))
     known = f.at(f.state, b.add(b.shl(index, i64(5)), i64(State.offset("code_pages"))))
     is_it = b.icmp_unsigned("==", word(f, known, 0), host)
     is_new = b.icmp_unsigned("==", word(f, known, 8), f.load("code_generation"))
@@ -92,7 +92,7 @@ def _emit_enter(module: ir.Module) -> ir.Function:
     _emit_clear(f, code, records)
     b.branch(found)
     b.position_at_end(found)
-    entry = buffer_entry(f, page, "fetch_tlb", 5)
+    entry = f.buffer_entry(page, "fetch_tlb")
     addend = b.sub(word(f, known, 16), b.mul(page, i64(RECORD_SCALE)))
     for at, value in enumerate((b.or_(page, context), addend, b.sub(host, page))):
         b.store(value, f.at(entry, i64(8 * at)))
@@ -178,7 +178,7 @@ def emit_reopen(function: ir.Function) -> None:
     page = word(f, where, 0)
     b.cbranch(b.icmp_unsigned("==", page, i64(NO_PAGE)), opened, look)
     b.position_at_end(look)
-    entry = buffer_entry(f, page, "fetch_tlb", 5)
+    entry = f.buffer_entry(page, "fetch_tlb")
     is_there = b.icmp_unsigned("==", word(f, entry, 0), b.or_(page, context))
     b.cbranch(is_there, there, enter)
     b.position_at_end(enter)

@@ -20,7 +20,8 @@ from llvmlite import ir
 
 from emu.cpu.jit import host_architecture
 from emu.cpu.native.layout import OFFSETS, RECORD_SCALE
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, Exit, State
+from emu.cpu.state import PAGE_BITS, PAGE_SIZE, TLB_ENTRIES, Exit, State
+from emu.cpu.state import WORD as WORD_SIZE
 from emu.isa.graph import Node
 
 BIT, BYTE, HALF, WORD, LONG = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
@@ -29,6 +30,13 @@ HANDLER = ir.FunctionType(ir.VoidType(), [PTR, PTR, LONG, LONG, PTR])
 
 CONVENTION = "preserve_nonecc" if host_architecture() in ("x86_64", "aarch64") else "tailcc"
 """Leaves nearly all registers to the callee, so that a handler never saves one."""
+
+
+_ENTRY_BITS = {
+    buffer: (getattr(State, buffer).count // TLB_ENTRIES * WORD_SIZE).bit_length() - 1
+    for buffer in ("fetch_tlb", "load_tlb", "store_tlb")
+}
+"""The sizes of the buffers' entries in bytes, as powers of two."""
 
 
 def i64(value: int) -> ir.Constant:
@@ -201,19 +209,23 @@ class Frame:
         one's page: an access that crosses into the next page misses.
         """
         b = self.builder
-        index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
-        entry = self.at(self.state, b.add(b.shl(index, i64(4)), i64(State.offset(buffer))))
+        entry = self.buffer_entry(address, buffer)
         last = b.add(address, i64(size - 1)) if size > 1 else address
         key = b.or_(b.and_(last, i64(-PAGE_SIZE)), self.load("data_context"))
         self.bail_if(b.icmp_unsigned("!=", b.load(entry, typ=LONG), key), miss, address)
         addend = b.load(self.at(entry, i64(8)), typ=LONG)
         return b.inttoptr(b.add(address, addend), PTR)
 
+    def buffer_entry(self, address: ir.Value, buffer: str) -> ir.Value:
+        """The entry of a translation buffer in which the page of an address would be."""
+        b, bits = self.builder, _ENTRY_BITS[buffer]
+        index = b.and_(b.lshr(address, i64(PAGE_BITS)), i64(TLB_ENTRIES - 1))
+        return self.at(self.state, b.add(b.shl(index, i64(bits)), i64(State.offset(buffer))))
+
     def fetch_entry(self, pc: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Whether `pc`'s page is in the fetch buffer (1 bit), and its entry."""
         b = self.builder
-        index = b.and_(b.lshr(pc, i64(12)), i64(TLB_ENTRIES - 1))
-        entry = self.at(self.state, b.add(b.shl(index, i64(5)), i64(State.offset("fetch_tlb"))))
+        entry = self.buffer_entry(pc, "fetch_tlb")
         key = b.or_(b.and_(pc, i64(-PAGE_SIZE)), self.load("fetch_context"))
         return b.icmp_unsigned("==", b.load(entry, typ=LONG), key, name="is_hit"), entry
 

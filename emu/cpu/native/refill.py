@@ -12,7 +12,7 @@ from emu.cpu.native.alarm import emit_alarm_store
 from emu.cpu.native.fault import emit_data_fault
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
 from emu.cpu.native.walk import CALLER_KEEPS_NOTHING, call_walk
-from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, TLB_ENTRIES, Exit, State
+from emu.cpu.state import NO_CONTEXT, PAGE_SIZE, RUNS, Exit, State
 
 REFILLED = {Exit.LOAD_MISS: "load", Exit.STORE_MISS: "store"}
 """The exits that are tried so, and the kind of access of their buffers."""
@@ -26,7 +26,7 @@ def emit_refill(f: Frame, access: str) -> None:
     follows is emitted for when that cannot be done."""
     b = f.builder
     page = b.and_(b.ptrtoint(f.record, LONG), i64(-PAGE_SIZE))
-    entry = _entry(f, page, access)
+    entry = f.buffer_entry(page, f"{access}_tlb")
     context = f.load("data_context")
     walk, search, found, elsewhere, give_up = blocks(
         f, "walk", "search", "found", "elsewhere", "give_up"
@@ -64,7 +64,7 @@ def emit_find(module: ir.Module, access: str) -> ir.Function:
     f = Lookup(function)
     b, (_, address, size, _) = f.builder, function.args
     last = b.and_(b.add(address, b.sub(size, i64(1))), i64(-PAGE_SIZE))
-    entry = _entry(f, address, access)
+    entry = f.buffer_entry(address, f"{access}_tlb")
     hit, miss = blocks(f, "hit", "miss")
     is_there = b.icmp_unsigned("==", b.load(entry, typ=LONG), b.or_(last, f.load("data_context")))
     b.cbranch(is_there, hit, miss).set_weights([1000, 1])
@@ -92,7 +92,7 @@ def _emit_search(module: ir.Module, access: str) -> ir.Function:
     first, last = (
         b.and_(a, i64(-PAGE_SIZE)) for a in (address, b.add(address, b.sub(size, i64(1))))
     )
-    entry = _entry(f, address, access)
+    entry = f.buffer_entry(address, f"{access}_tlb")
     walk, more, both, search, found, fail = blocks(
         f, "walk", "more", "both", "search", "found", "fail"
     )
@@ -133,17 +133,6 @@ class Lookup(Frame):
 def blocks(f: Frame, *names: str) -> list[ir.Block]:
     """New blocks of the function."""
     return [f.function.append_basic_block(name) for name in names]
-
-
-def buffer_entry(f: Frame, address: ir.Value, buffer: str, scale: int) -> ir.Value:
-    """The entry of a buffer for the page of an address; `scale` is the logarithm of its size."""
-    b = f.builder
-    index = b.and_(b.lshr(address, i64(12)), i64(TLB_ENTRIES - 1))
-    return f.at(f.state, b.add(b.shl(index, i64(scale)), i64(State.offset(buffer))))
-
-
-def _entry(f: Frame, address: ir.Value, access: str) -> ir.Value:
-    return buffer_entry(f, address, f"{access}_tlb", 4)
 
 
 def _enter(f: Frame, entry: ir.Value, page: ir.Value, addend: ir.Value) -> None:

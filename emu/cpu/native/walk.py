@@ -16,7 +16,7 @@ from emu.cpu import mmu, regime
 from emu.cpu.native.control import RoutineFrame
 from emu.cpu.native.handler import LONG, PTR, Frame, i64
 from emu.cpu.native.layout import WINDOW_SIZE, WindowWord
-from emu.cpu.state import PAGE_SIZE, WINDOWS, State
+from emu.cpu.state import PAGE_BITS, PAGE_SIZE, WINDOWS, State
 from emu.isa.causes import M_MODE, S_MODE
 
 WALK = ir.FunctionType(LONG, [PTR, LONG, LONG, LONG])
@@ -89,7 +89,7 @@ class _Walk(RoutineFrame):
         """Walk from the root to a leaf and set its bits; the block it ends in, the physical
         address, and how many bytes the leaf maps."""
         b, address = self.builder, self.operand("address")
-        levels = {mmu.PAGE_BITS + mmu.LEVEL_BITS * n: m for m, n in mmu.LEVELS.items()}
+        levels = {PAGE_BITS + mmu.LEVEL_BITS * n: m for m, n in mmu.LEVELS.items()}
         (short, _), (long, long_mode) = sorted(levels.items())
         bits = b.select(b.icmp_unsigned("==", mode, i64(long_mode)), i64(long), i64(short))
         unused = b.sub(i64(64), bits)
@@ -144,7 +144,7 @@ class _Walk(RoutineFrame):
     def _table(self, number: ir.Value) -> ir.Value:
         """The physical address of the page with that number, in the low bits."""
         b = self.builder
-        return b.shl(b.and_(number, i64(mmu.PPN_MASK)), i64(mmu.PAGE_BITS))
+        return b.shl(b.and_(number, i64(mmu.PPN_MASK)), i64(PAGE_BITS))
 
     def _open(self, physical: ir.Value, privilege: ir.Value) -> ir.Value:
         """The host address of memory that is open to a privilege."""

@@ -23,7 +23,7 @@ from emu.cpu.native.translate.loops import Loop
 from emu.cpu.native.translate.region import Region
 from emu.cpu.native.translate.spans import Span, spans
 from emu.cpu.native.walk import CALLER_KEEPS_NOTHING
-from emu.cpu.state import PAGE_SIZE, TLB_ENTRIES, WINDOWS, Exit, State
+from emu.cpu.state import PAGE_SIZE, WINDOWS, Exit, State
 
 if TYPE_CHECKING:
     from emu.cpu.native.translate.emit import Writer
@@ -132,7 +132,7 @@ class Memory:
         one, and that of what must be looked for. `is_certain` that they are all accessed now."""
         b = self._builder
         near, far, done = (b.append_basic_block(name) for name in ("near", "far", "done"))
-        is_near, pointer = self._usual(start, width, miss)
+        is_near, pointer = self._usual(frame, start, width, miss)
         b.cbranch(is_near, near, far).set_weights(_SELDOM[::-1])
         b.position_at_end(near)
         first = action(pointer)
@@ -152,14 +152,14 @@ class Memory:
         result.add_incoming(second, far)
         return result
 
-    def _usual(self, start: ir.Value, width: int, miss: Exit) -> tuple[ir.Value, ir.Value]:
+    def _usual(
+        self, frame: Frame, start: ir.Value, width: int, miss: Exit
+    ) -> tuple[ir.Value, ir.Value]:
         """Whether memory is where it usually is (1 bit), and the pointer to it there."""
         if self._start:
             return self.in_window(start, width), self._inside(start)
         b = self._builder
-        index = b.and_(b.lshr(start, i64(12)), i64(TLB_ENTRIES - 1))
-        place = b.add(b.shl(index, i64(4)), i64(State.offset(_BUFFERS[miss])))
-        entry = self._at(self._writer.state, place)
+        entry = frame.buffer_entry(start, _BUFFERS[miss])
         last = b.add(start, i64(width - 1)) if width > 1 else start
         key = b.or_(b.and_(last, i64(-PAGE_SIZE)), self._context)
         is_there = b.icmp_unsigned("==", self._word(entry, 0), key)
