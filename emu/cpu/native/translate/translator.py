@@ -284,10 +284,13 @@ class Translator:
         return self._state.fetch_tlb[_entry(page)] == page | self._state.fetch_context
 
     def _has_way(self, installed: Installed) -> bool:
-        """Whether the record of the first way in leads there: no other translation, and no alias
-        of its page, has taken it since."""
+        """Whether the record of the first way in leads there, or to another translation of that
+        address which is open: then they would only take it from each other again and again."""
         pc, number = next(iter(installed.numbers.items()))
-        return int(ctypes.c_uint16.from_address(self._record(pc)).value) == number
+        found = int(ctypes.c_uint16.from_address(self._record(pc)).value)
+        cell = self._state.cells[CELL_WORDS * found : CELL_WORDS * (found + 1)]
+        is_open = cell[Cell.CONTEXT] == self._state.fetch_context and cell[Cell.PC] == pc
+        return found == number or (found >= self._first and is_open)
 
     def _is_open(self, installed: Installed) -> bool:
         number = next(iter(installed.numbers.values()))
