@@ -128,6 +128,27 @@ def test_code_on_ever_new_pages_leaves_no_trace_for_ever(monkeypatch: pytest.Mon
         pair.go(400)
 
 
+def test_ways_in_that_are_still_there_are_not_written_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    fill = translator.fill_record
+
+    def note(record: int, word: int, handler: int) -> None:
+        written.append(handler)
+        fill(record, word, handler)
+
+    monkeypatch.setattr(translator, "fill_record", note)
+    often = "main: ; li x18, 30 ; a: ; addi x5, x5, 1 ; addi x18, x18, -1 ; bnez x18, a ; fence.i"
+    once = "bnez x9, main ; li x18, 900 ; b: ; addi x18, x18, -1 ; bnez x18, b ; li x9, 1 ; j main"
+    pair = Pair(program(*split(often), *split(once)))
+    pair.go(20_000)
+    assert written
+    written.clear()
+    pair.go(20_000)
+    assert not written
+
+
 def test_a_region_made_without_a_window_is_made_anew_when_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
