@@ -58,6 +58,10 @@ busy host the answers, which make the parent faster, would never come."""
 _MEMORY = 4 << 30
 """Bytes of memory that a process may have; one that asks for more dies of it."""
 
+_COLLECT_AFTER = 500_000
+"""New objects in the process after which it looks for garbage: the code that it builds is
+hundreds of thousands of them, which live until they are compiled."""
+
 _DEATHS = 2
 """How often a process may die before no other is started. The first death may be the fault of one
 request, such as one that makes LLVM abort; more of them speak against all."""
@@ -319,11 +323,13 @@ def serve(function: str) -> None:
     A thread reads, so that the end of the pipe, which is the end of the parent, is noticed in the
     middle of a long request too.
     """
+    import gc
     import queue
     import resource
     import signal
     import threading
 
+    gc.set_threshold(_COLLECT_AFTER)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     os.nice(_NICE)
     with suppress(OSError, ValueError):  # where the limit is lower already
