@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 
 from emu.bus import Bus
-from emu.cpu import early
+from emu.cpu import background, early
 from emu.cpu.early import GOOD
 from emu.cpu.hart import Hart
 from emu.cpu.jit import Code
@@ -24,7 +25,9 @@ LOOP = ("addi x5, x5, 1", "xor x6, x6, x5", "jal x0, -8")
 
 @pytest.fixture
 def first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Code]:
-    """No code at all, loaded or kept; gives what comes to be loaded."""
+    """No code at all, loaded or kept, and no process that keeps it elsewhere; gives what comes to
+    be loaded."""
+    monkeypatch.setattr(background, "_services", weakref.WeakValueDictionary())
     loaded: dict[str, Code] = {}
     monkeypatch.setattr(handlers, "_loaded", loaded)
     monkeypatch.setattr(early, "_begun", [])
