@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emu.cpu.native.translate.region import Region
+from emu.cpu.native.translate.spans import register_of
 from emu.isa.decode import Decoded
-from emu.isa.graph import Node
 
 VALUES = 10
 """Integer registers that are values: about as many as a host with 16 registers has left."""
@@ -57,19 +57,10 @@ def _registers(found: Decoded) -> list[tuple[Register, bool]]:
     result = []
     for step in found.insn.steps:
         if step.op in _BANKS:
-            number = _number(step, found)
+            number = register_of(step.args[0], found)
             if (_BANKS[step.op], number) != ("x", 0):
                 result.append(((_BANKS[step.op], number), step.op.startswith("write")))
     return result
-
-
-def _number(step: Node, found: Decoded) -> int:
-    """The number of the register that a step reads or writes."""
-    index = step.args[0]
-    assert isinstance(index, Node)
-    number = index.args[0] if index.op == "const" else getattr(found, str(index.args[0]))
-    assert isinstance(number, int)
-    return number
 
 
 def _depths(region: Region) -> Mapping[int, int]:

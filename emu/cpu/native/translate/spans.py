@@ -94,7 +94,7 @@ def follow(instructions: Iterable[tuple[int, Decoded]], registers: Places) -> li
                     result.append(Access((pc, number), place, width // 8, step.op == "store"))
                 number += 1
             elif step.op == "write_x":
-                register = _register(step.args[0], found)
+                register = register_of(step.args[0], found)
                 written[register] = _place(step.args[1], pc, found, registers) or (("pc", pc), 0)
         registers |= written
     return result
@@ -105,7 +105,8 @@ def _width(node: Arg) -> int:
     return node.width
 
 
-def _register(node: Arg, found: Decoded) -> int:
+def register_of(node: Arg, found: Decoded) -> int:
+    """The number of the register that a step names so."""
     assert isinstance(node, Node)
     number = node.args[0] if node.op == "const" else getattr(found, str(node.args[0]))
     assert isinstance(number, int)
@@ -126,7 +127,7 @@ def _place(node: Arg, pc: int, found: Decoded, registers: Places) -> Place | Non
         case "slot":
             return ("const", 0), int(getattr(found, str(node.args[0])))
         case "read_x":
-            number = _register(node.args[0], found)
+            number = register_of(node.args[0], found)
             return registers.get(number, (("x", number), 0)) if number else (("const", 0), 0)
         case "add":
             left, right = (_place(a, pc, found, registers) for a in node.args)
